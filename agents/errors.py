@@ -1,0 +1,94 @@
+"""Every way in which an agent's work can end other than with an answer.
+
+    AgentError
+    ├── Transient            we or the world broke, and trying again may help (the Run retries, with backoff)
+    ├── Permanent            trying again cannot help: a wrong key, an unknown model, a refused repository
+    │   ├── InvalidReply     the model could not give an answer of the agreed shape, also when shown its error
+    │   └── EnvironmentMissing  a program that a check needs is not in the sandbox
+    ├── Conflict             the work is good but does not merge onto the current head
+    ├── BudgetExceeded       a limit of the goal stood in the way, *before* the call was made
+    ├── Cancelled            a person (or the end of the goal) asked us to stop
+    ├── FileProblem          a file in the workspace could not be read or written; the model is told
+    └── Fenced               the run belongs to somebody else by now; say nothing more about it
+
+Adapters turn every foreign exception into one of these, in one place each, with the cause kept. Anything that is not an
+`AgentError` counts as *unknown* and is retried like a transient one.
+"""
+
+from __future__ import annotations
+
+
+class AgentError(Exception):
+    """Root of the tree; catch it to handle every expected end."""
+
+    kind = "unknown"
+
+
+class Transient(AgentError):
+    """Trying again may help. `retry_after` is what the other side asked for, in seconds."""
+
+    kind = "transient"
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Permanent(AgentError):
+    """Trying again cannot help; the message says what to change."""
+
+    kind = "permanent"
+
+
+class InvalidReply(Permanent):
+    """The model's reply had no usable shape after the re-asks; `reply` keeps its last text."""
+
+    kind = "invalid_reply"
+
+    def __init__(self, message: str, *, reply: str = "") -> None:
+        super().__init__(message)
+        self.reply = reply
+
+
+class EnvironmentMissing(Permanent):
+    """A program is missing in the sandbox; the message names it and the remedy (setup commands or toolchain)."""
+
+    kind = "environment_missing"
+
+
+class Conflict(AgentError):
+    """The commit does not merge onto the head; `files` are the paths in conflict."""
+
+    kind = "conflict"
+
+    def __init__(self, message: str, *, files: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.files = files
+
+
+class BudgetExceeded(AgentError):
+    """A limit of the goal was reached; `cap` names it (calls, tokens, commands, seconds, cost)."""
+
+    kind = "budget"
+
+    def __init__(self, message: str, *, cap: str) -> None:
+        super().__init__(message)
+        self.cap = cap
+
+
+class Cancelled(AgentError):
+    """Stop now: the goal was cancelled, paused or ended."""
+
+    kind = "cancelled"
+
+
+class Fenced(AgentError):
+    """Another worker owns the run now; nothing that we still report is accepted."""
+
+    kind = "fenced"
+
+
+class FileProblem(AgentError):
+    """A file of the workspace could not be read or written (missing, a link, a directory, too large); shown to the model."""
+
+    kind = "file"

@@ -1,0 +1,382 @@
+"""PURE: what is next? A view of a rollout goes in, actions come out; a view of a goal goes in, its status comes out.
+
+No ORM, no clock, no Redis, no Celery. `services.advancing` builds the views under the goal's lock and applies the actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from . import retry
+from .states import (
+    FINISHED_STEP,
+    LIVE_RUN,
+    TERMINAL_ROLLOUT,
+    GoalStatus,
+    RolloutStatus,
+    RunKind,
+    RunStatus,
+    StepStatus,
+    Strategy,
+)
+
+Gate = Literal["open", "paused", "cancelling"]
+
+
+# ---- what is seen
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One run of the current revision (or of the plan that comes next), oldest first."""
+
+    id: object
+    kind: str
+    status: str
+    step: object = None
+    error_kind: str = ""
+    error: str = ""
+    retry_after: float | None = None
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in LIVE_RUN
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    id: object
+    index: int
+    status: str
+    dependencies: tuple[int, ...] = ()
+    can_parallelize: bool = False
+    priority: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictView:
+    """The latest review of the current revision, while nobody has acted on it."""
+
+    action: str
+    steps: tuple[int, ...] = ()
+    reasoning: str = ""
+    suggested_changes: str = ""
+    proven: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    replans: int = 3
+    review_rounds: int = 3
+    parallel_steps: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutView:
+    """`revision` 0: there is no plan yet. `runs`: step and review runs of this revision, plan runs of the next one."""
+
+    status: str
+    gate: Gate = "open"
+    revision: int = 0
+    steps: tuple[StepView, ...] = ()
+    runs: tuple[RunView, ...] = ()
+    verdict: VerdictView | None = None
+    planning: bool = False  # a further plan was asked for (replan) and is not recorded yet
+    replans: int = 0
+    review_rounds: int = 0
+    caps: Caps = field(default_factory=Caps)
+
+    def runs_of(self, kind: str, step: object = None) -> list[RunView]:
+        """Runs that say something about the work: cancelled ones do not."""
+        return [r for r in self.runs if r.kind == kind and r.step == step and r.status != RunStatus.CANCELLED]
+
+
+# ---- what is to be done
+
+
+@dataclass(frozen=True, slots=True)
+class StartPlan:
+    feedback: str = ""
+    delay: float = 0.0
+    replan: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartStep:
+    step: object
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FailStep:
+    step: object
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartReview:
+    problem: str = ""
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Revise:
+    """A new revision without asking a planner: the named steps again (with the changes), or a diagnostic step inserted."""
+
+    kind: Literal["retry_same", "retry_with_changes", "gather_info"]
+    steps: tuple[int, ...]
+    guidance: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelQueued:
+    """End the queued runs: they would start nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    status: str
+    reason: str
+    verified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do now; `reason` names what ends the wait."""
+
+    reason: str
+
+
+Action = StartPlan | StartStep | FailStep | StartReview | Revise | CancelQueued | Finish | Wait
+
+
+# ---- the decision
+
+
+def next_actions(view: RolloutView) -> tuple[Action, ...]:
+    """What is next for this rollout. Read it aloud: it should sound like a team lead."""
+    if view.status in TERMINAL_ROLLOUT:
+        return ()
+    if view.gate == "cancelling" or view.status == RolloutStatus.CANCELLING:
+        return _stop(view)
+    if view.gate == "paused":
+        return (Wait("the goal is paused"),)
+    if view.verdict is not None:
+        return _follow(view, view.verdict)
+    if view.revision == 0 or view.planning:
+        return _plan(view)
+    return _execute(view)
+
+
+def _stop(view: RolloutView) -> tuple[Action, ...]:
+    running = [run for run in view.runs if run.status == RunStatus.RUNNING]
+    queued = (CancelQueued(),) if any(run.status == RunStatus.QUEUED for run in view.runs) else ()
+    if running:
+        return (*queued, Wait(f"{len(running)} run(s) are stopping"))
+    return (*queued, Finish(RolloutStatus.CANCELLED, "cancelled"))
+
+
+def _plan(view: RolloutView) -> tuple[Action, ...]:
+    history = view.runs_of(RunKind.PLAN)
+    if not history:
+        return (StartPlan(),)
+    if history[-1].is_live:
+        return (Wait("a plan is being made"),)
+    again = _again(history)
+    if isinstance(again, retry.GiveUp):
+        return (Finish(RolloutStatus.FAILED, f"no plan could be made: {again.reason}"),)
+    return (StartPlan(delay=again.delay),)
+
+
+def _execute(view: RolloutView) -> tuple[Action, ...]:
+    """Steps first; when they are done, or one has failed for good and the others have ended, a review."""
+    decided: list[Action] = []
+    failed = [step for step in view.steps if step.status == StepStatus.FAILED]
+    for step in view.steps:
+        if step.status != StepStatus.QUEUED:
+            continue
+        history = view.runs_of(RunKind.STEP, step.id)
+        if history and history[-1].is_live:
+            continue
+        again = _again(history) if history else retry.Again(0)
+        if isinstance(again, retry.Again):
+            if not failed:
+                decided.append(StartStep(step.id, again.delay))
+        elif again.honest:
+            decided.append(FailStep(step.id, again.reason))
+        else:
+            return (CancelQueued(), Finish(RolloutStatus.FAILED, f"step {step.index}: {again.reason}"))
+    if decided:
+        return tuple(decided)
+    live = [run for run in view.runs if run.kind == RunKind.STEP and run.is_live]
+    if failed:
+        if live:
+            return (Wait(f"step {failed[0].index} failed; {len(live)} other run(s) are ending"),)
+        return _review(view, problem=f"step {failed[0].index} failed for good")
+    if startable := _startable(view, live):
+        return tuple(StartStep(step.id) for step in startable)
+    if live:
+        return (Wait(f"{len(live)} step(s) are running"),)
+    if all(step.status in FINISHED_STEP for step in view.steps):
+        return _review(view)
+    blocked = [step.index for step in view.steps if step.status not in FINISHED_STEP]
+    return (Finish(RolloutStatus.FAILED, f"steps {blocked} can never start: what they depend on did not succeed"),)
+
+
+def _startable(view: RolloutView, live: Sequence[RunView]) -> list[StepView]:
+    """Pending steps whose dependencies are met, higher priority first; one that may not run in parallel runs alone.
+
+    An exclusive step that is due is not overtaken by steps of lower priority, else it might wait for ever.
+    """
+    by_id = {step.id: step for step in view.steps}
+    met = {step.index for step in view.steps if step.status in FINISHED_STEP}
+    due = [s for s in view.steps if s.status == StepStatus.PENDING and set(s.dependencies) <= met]
+    if any(not by_id[run.step].can_parallelize for run in live if run.step in by_id):
+        return []
+    room = view.caps.parallel_steps - len(live)
+    started: list[StepView] = []
+    for step in sorted(due, key=lambda s: (-s.priority, s.index)):
+        if not step.can_parallelize:
+            return started or ([step] if not live else [])
+        if len(started) >= room:
+            break
+        started.append(step)
+    return started
+
+
+def _review(view: RolloutView, problem: str = "") -> tuple[Action, ...]:
+    history = view.runs_of(RunKind.REVIEW)
+    if not history or history[-1].status == RunStatus.SUCCEEDED:
+        return (StartReview(problem),)
+    if history[-1].is_live:
+        return (Wait("the result is being reviewed"),)
+    again = _again(history)
+    if isinstance(again, retry.GiveUp):
+        return (Finish(RolloutStatus.FAILED, f"the result could not be reviewed: {again.reason}"),)
+    return (StartReview(problem, again.delay),)
+
+
+def _follow(view: RolloutView, verdict: VerdictView) -> tuple[Action, ...]:
+    """Each of the seven actions does what it says; what would go round for ever ends at a cap."""
+    failed = tuple(step.index for step in view.steps if step.status == StepStatus.FAILED)
+    action = verdict.action
+    if action == "continue":
+        if any(step.status == StepStatus.PENDING for step in view.steps) and not failed:
+            return _execute(view)
+        action = "retry_with_changes" if failed else "complete"
+    if action == "complete":
+        return (Finish(RolloutStatus.SUCCEEDED, verdict.reasoning, verified=verdict.proven),)
+    if action == "stop":
+        return (Finish(RolloutStatus.FAILED, f"the review stopped it: {verdict.reasoning}"),)
+    if action == "replan":
+        if view.replans >= view.caps.replans:
+            return (Finish(RolloutStatus.FAILED, f"{view.replans} replans did not help: {verdict.reasoning}"),)
+        return (StartPlan(feedback=_told(verdict), replan=True),)
+    if view.review_rounds >= view.caps.review_rounds:
+        reason = f"the review sent work back {view.review_rounds} times without success: {verdict.reasoning}"
+        return (Finish(RolloutStatus.FAILED, reason),)
+    known = {step.index for step in view.steps}
+    named = tuple(index for index in verdict.steps if index in known) or failed or (max(known),)
+    if action == "retry_same":
+        return (Revise("retry_same", named, ""),)
+    if action == "gather_info":
+        return (Revise("gather_info", named, _told(verdict)),)
+    return (Revise("retry_with_changes", named, _told(verdict)),)
+
+
+def _told(verdict: VerdictView) -> str:
+    return "\n\n".join(part for part in (verdict.reasoning, verdict.suggested_changes) if part)
+
+
+def _again(history: Sequence[RunView]) -> retry.Again | retry.GiveUp:
+    return retry.decide([retry.Ended(r.status, r.error_kind, r.error, r.retry_after) for r in history])
+
+
+# ---- the goal above its rollouts
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A rollout as its goal sees it; `ended` counts up in order of completion, 0 while it is open."""
+
+    id: object
+    number: int
+    status: str
+    verified: bool = False
+    changed_lines: int | None = None
+    ended: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GoalView:
+    status: str
+    gate: Gate
+    strategy: str
+    rollouts: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GoalDecision:
+    """`losers`: open rollouts that are to be stopped because the race is decided."""
+
+    status: str
+    reason: str = ""
+    selected: object = None
+    verified: bool = False
+    losers: tuple[object, ...] = ()
+
+
+_PHASES = (
+    (RolloutStatus.REVIEWING, GoalStatus.REVIEWING),
+    (RolloutStatus.RUNNING, GoalStatus.RUNNING),
+    (RolloutStatus.PLANNING, GoalStatus.PLANNING),
+    (RolloutStatus.QUEUED, GoalStatus.QUEUED),
+)
+
+
+def decide_goal(view: GoalView) -> GoalDecision:
+    """The goal's status as it follows from its rollouts, its gate and its strategy."""
+    live = tuple(rollout for rollout in view.rollouts if rollout.status not in TERMINAL_ROLLOUT)
+    best = winner(view)
+    if view.gate == "cancelling" and best is None:
+        if live:
+            return GoalDecision(GoalStatus.CANCELLING)
+        return GoalDecision(GoalStatus.CANCELLED, "cancelled")
+    if best is not None:
+        losers = tuple(rollout.id for rollout in live)
+        status = GoalStatus.CANCELLING if live else GoalStatus.SUCCEEDED
+        return GoalDecision(status, best.reason, best.id, best.verified, losers)
+    if not live:
+        if all(rollout.status == RolloutStatus.CANCELLED for rollout in view.rollouts):
+            return GoalDecision(GoalStatus.CANCELLED, "cancelled")
+        return GoalDecision(GoalStatus.FAILED, _reasons(view.rollouts))
+    if view.gate == "paused":
+        return GoalDecision(GoalStatus.PAUSED)
+    phases = {rollout.status for rollout in live}
+    return GoalDecision(next((goal for phase, goal in _PHASES if phase in phases), GoalStatus.CANCELLING))
+
+
+def winner(view: GoalView) -> Candidate | None:
+    """The selected rollout, once the race is decided.
+
+    Early termination: the first *verified* success in order of completion; an unverified one never ends the others early. When
+    all have ended, and for best-of-N always: verified first, then the fewest changed lines, then the lower number.
+    """
+    won = [rollout for rollout in view.rollouts if rollout.status == RolloutStatus.SUCCEEDED]
+    verified = [rollout for rollout in won if rollout.verified]
+    if view.strategy == Strategy.EARLY_TERMINATION and verified:
+        return min(verified, key=lambda r: r.ended)
+    if not won or any(rollout.status not in TERMINAL_ROLLOUT for rollout in view.rollouts):
+        return None
+    unknown = 1 << 40
+    return min(won, key=lambda r: (not r.verified, unknown if r.changed_lines is None else r.changed_lines, r.number))
+
+
+def _reasons(rollouts: Sequence[Candidate]) -> str:
+    failed = [rollout for rollout in rollouts if rollout.status == RolloutStatus.FAILED]
+    if len(rollouts) == 1:
+        return failed[0].reason
+    return "\n".join(f"rollout {rollout.number}: {rollout.reason}" for rollout in failed)

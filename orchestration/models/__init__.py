@@ -1,0 +1,31 @@
+"""One noun a file; see design §4 for what each one is."""
+
+from .artifacts import Artifact
+from .budgets import Budget
+from .calls import Call
+from .checks import Check
+from .events import Event
+from .goals import Goal, Rollout
+from .installation import Installation, Lease, Worker
+from .plans import Plan, Step
+from .repositories import Repository
+from .reviews import Review
+from .runs import Run
+
+__all__ = [
+    "Artifact",
+    "Budget",
+    "Call",
+    "Check",
+    "Event",
+    "Goal",
+    "Installation",
+    "Lease",
+    "Plan",
+    "Repository",
+    "Review",
+    "Rollout",
+    "Run",
+    "Step",
+    "Worker",
+]

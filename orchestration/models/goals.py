@@ -1,0 +1,108 @@
+"""Goal: what somebody wants, as a snapshot. Rollout: one whole attempt at it."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+
+from ..states import TERMINAL_GOAL, TERMINAL_ROLLOUT, GoalStatus, RolloutStatus, Strategy
+from .constraints import one_of
+
+
+class Goal(models.Model):
+    """Later edits of anything it was made from do not change it. Its status follows from its rollouts (`flow.decide_goal`)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    text = models.TextField()
+    context = models.JSONField(default=dict, blank=True)
+    repository = models.ForeignKey("Repository", null=True, blank=True, on_delete=models.PROTECT, related_name="goals")
+    base_ref = models.CharField(max_length=250, blank=True, default="", help_text="branch, tag or commit; empty: HEAD")
+    base_sha = models.CharField(max_length=64, blank=True, default="", help_text="resolved by the first planning run")
+    base_bundle = models.ForeignKey("Artifact", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    checks = models.JSONField(default=list, blank=True, help_text="commands that prove the goal, given by a person")
+    allow_check_edits = models.BooleanField(default=False, help_text="check files are not restored from the base")
+
+    status = models.CharField(max_length=20, choices=GoalStatus, default=GoalStatus.QUEUED, db_index=True)
+    reason = models.TextField(blank=True, default="", help_text="why it is paused, or why it ended as it did")
+    paused_cap = models.CharField(max_length=20, blank=True, default="", help_text="the limit at which it paused")
+    stuck = models.TextField(blank=True, default="", help_text="set when the engine itself failed on this goal")
+    verified = models.BooleanField(default=False)
+    rollouts_wanted = models.PositiveSmallIntegerField(default=1)
+    strategy = models.CharField(max_length=20, choices=Strategy, default=Strategy.EARLY_TERMINATION)
+    selected = models.ForeignKey("Rollout", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    model = models.CharField(max_length=200, blank=True, default="", help_text="the language model that worked on it")
+    retry_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="retries")
+    submitted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="goals"
+    )
+    origin = models.CharField(max_length=40, default="shell")
+
+    event_seq = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    deadline_at = models.DateTimeField(null=True, blank=True, help_text="the cap on its hours; a pause, not an end")
+    cancelled_at = models.DateTimeField(null=True, blank=True, help_text="when cancel was asked; no intent is later")
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            one_of("status", GoalStatus, "goal_status_known"),
+            one_of("strategy", Strategy, "goal_strategy_known"),
+            models.CheckConstraint(condition=models.Q(rollouts_wanted__range=(1, 16)), name="goal_rollouts_in_range"),
+        ]
+
+    def __str__(self) -> str:
+        return f"goal {self.short_id}"
+
+    @property
+    def short_id(self) -> str:
+        return str(self.id)[:8]
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status in TERMINAL_GOAL
+
+    @property
+    def is_gated(self) -> bool:
+        """No new work may start: it is paused, being cancelled, or over."""
+        return self.status in {GoalStatus.PAUSED, GoalStatus.CANCELLING} or self.is_terminal
+
+
+class Rollout(models.Model):
+    """Owns the phase, the plan revisions and one line of commits, `head`."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    goal = models.ForeignKey(Goal, on_delete=models.CASCADE, related_name="rollouts")
+    number = models.PositiveSmallIntegerField(default=1)
+    status = models.CharField(max_length=20, choices=RolloutStatus, default=RolloutStatus.QUEUED, db_index=True)
+    reason = models.TextField(blank=True, default="")
+    diversity = models.TextField(blank=True, default="", help_text="what this attempt is told to do differently")
+    head = models.CharField(max_length=64, blank=True, default="")
+    head_bundle = models.ForeignKey("Artifact", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    replans = models.PositiveSmallIntegerField(default=0)
+    review_rounds = models.PositiveSmallIntegerField(default=0, help_text="how often a verdict sent steps back")
+    verified = models.BooleanField(default=False)
+    changed_lines = models.PositiveIntegerField(null=True, blank=True)
+    patch = models.ForeignKey("Artifact", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    branch = models.CharField(
+        max_length=250, blank=True, default="", help_text="the result branch, once it was delivered"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["goal", "number"]
+        constraints = [
+            one_of("status", RolloutStatus, "rollout_status_known"),
+            models.UniqueConstraint(fields=["goal", "number"], name="rollout_number_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return f"rollout {self.number} of goal {str(self.goal_id)[:8]}"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status in TERMINAL_ROLLOUT
