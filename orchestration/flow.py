@@ -84,6 +84,7 @@ class RolloutView:
     runs: tuple[RunView, ...] = ()
     verdict: VerdictView | None = None
     planning: bool = False  # a further plan was asked for (replan) and is not recorded yet
+    only: str = ""  # a task called by hand wants one kind of work (a RunKind) and no more
     replans: int = 0
     review_rounds: int = 0
     caps: Caps = field(default_factory=Caps)
@@ -163,6 +164,8 @@ def next_actions(view: RolloutView) -> tuple[Action, ...]:
         return _stop(view)
     if view.gate == "paused":
         return (Wait("the goal is paused"),)
+    if view.only and (actions := _alone(view)):
+        return actions
     if view.verdict is not None:
         return _follow(view, view.verdict)
     if view.revision == 0 or view.planning:
@@ -176,6 +179,19 @@ def _stop(view: RolloutView) -> tuple[Action, ...]:
     if running:
         return (*queued, Wait(f"{len(running)} run(s) are stopping"))
     return (*queued, Finish(RolloutStatus.CANCELLED, "cancelled"))
+
+
+def _alone(view: RolloutView) -> tuple[Action, ...]:
+    """One plan, one step or one review, as a task called by hand asks for it: it ends where that piece ends."""
+    if view.only == RunKind.REVIEW:
+        return _review(view) if view.verdict is None else (Finish(RolloutStatus.SUCCEEDED, view.verdict.reasoning),)
+    if view.only == RunKind.PLAN:
+        return (Finish(RolloutStatus.SUCCEEDED, "the plan is made"),) if view.revision else ()
+    if all(step.status in FINISHED_STEP for step in view.steps):
+        return (Finish(RolloutStatus.SUCCEEDED, "the step is done"),)
+    if any(step.status == StepStatus.FAILED for step in view.steps):
+        return (Finish(RolloutStatus.FAILED, "the step failed for good"),)
+    return ()
 
 
 def _plan(view: RolloutView) -> tuple[Action, ...]:

@@ -7,7 +7,7 @@ import uuid
 from django.conf import settings
 from django.db import models
 
-from ..states import TERMINAL_GOAL, TERMINAL_ROLLOUT, GoalStatus, RolloutStatus, Strategy
+from ..states import TERMINAL_GOAL, TERMINAL_ROLLOUT, GoalStatus, RolloutStatus, RunKind, Strategy
 from .constraints import one_of
 
 
@@ -33,6 +33,12 @@ class Goal(models.Model):
     strategy = models.CharField(max_length=20, choices=Strategy, default=Strategy.EARLY_TERMINATION)
     selected = models.ForeignKey("Rollout", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     model = models.CharField(max_length=200, blank=True, default="", help_text="the language model that worked on it")
+    only = models.CharField(
+        max_length=10, choices=RunKind, blank=True, default="", help_text="one piece of work, called by hand as a task"
+    )
+    task_id = models.CharField(
+        max_length=64, null=True, blank=True, unique=True, help_text="the Celery task that asked for it by hand"
+    )
     retry_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="retries")
     submitted_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="goals"

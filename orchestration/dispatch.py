@@ -1,0 +1,65 @@
+"""Run kind → (task name, queue), and how a worker is told to look. A message may be lost, late or doubled: rows are the truth.
+
+`wake` hands to the process's publisher: `publish_now` in a worker, `publish_briefly` in a command, `publish_nothing` in tests.
+It knows no task module: a task is found by its name.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from celery import current_app
+from django.conf import settings
+
+from .states import QUEUE_OF, RunKind
+
+log = logging.getLogger(__name__)
+TASK_OF = {RunKind.PLAN: "plan_task", RunKind.STEP: "execute_step", RunKind.REVIEW: "review_result"}
+COMMAND_WAITS = 0.3  # seconds that a person's command waits for Redis at most
+
+Wanted = Sequence[tuple[str, str]]  # (run id, run kind)
+Publisher = Callable[[Wanted], None]
+
+
+def publish_nothing(wanted: Wanted) -> None:
+    """Nobody is woken: the housekeeper finds the runs."""
+
+
+def publish_now(wanted: Wanted) -> None:
+    """Publish in this thread; a broker that is away is not our problem, the housekeeper's claims are the way without it."""
+    for run_id, kind in wanted:
+        try:
+            current_app.send_task(
+                TASK_OF[RunKind(kind)],
+                kwargs={"run_id": run_id},
+                task_id=run_id,
+                queue=QUEUE_OF[RunKind(kind)].value,
+                ignore_result=not settings.STORE_RESULTS,
+                retry=False,
+            )
+        except Exception as error:  # noqa: BLE001 - kombu, redis and socket errors alike: nothing depends on the message
+            log.warning("no worker could be woken for %s run %s: %s", kind, run_id[:8], type(error).__name__)
+            return
+
+
+def publish_briefly(wanted: Wanted) -> None:
+    """Publish in a thread and wait a moment, so that a command answers at once also when Redis is away."""
+    thread = threading.Thread(target=publish_now, args=(wanted,), daemon=True, name="publisher")
+    thread.start()
+    thread.join(COMMAND_WAITS)
+
+
+_publisher: Publisher = publish_briefly
+
+
+def use(publisher: Publisher) -> None:
+    """Choose this process's publisher (the composition root does it)."""
+    global _publisher
+    _publisher = publisher
+
+
+def wake(wanted: Wanted) -> None:
+    """Called after the commit that made the runs."""
+    _publisher(wanted)

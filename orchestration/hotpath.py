@@ -1,0 +1,183 @@
+"""What happens for every single call of an agent, as few set-based statements: intent, settle, heartbeat.
+
+Order of the rows in each transaction: Run (fence and lease), Call, Budget last. The goal's own row is not touched here: events are for
+changes of state, never for calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q, Sum
+from django.db.models.functions import Greatest, Now
+
+from agents.errors import BudgetExceeded, Cancelled, Fenced
+
+from .budget import Limits, Used, cap_reached
+from .models import Budget, Call, Goal, Run
+from .states import CallKind, CallStatus, RunStatus
+from .transitions import repeatable
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where in a run a call stands: `turn` counts model calls, `index` what was done after one (0: the model call itself)."""
+
+    turn: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a call really used, in tokens."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.prompt + self.completion
+
+
+@repeatable
+def begin_call(
+    run: Run, at: Position, kind: CallKind, request_hash: str, request: Mapping[str, Any], tokens: int = 0
+) -> int:
+    """Record the intent and reserve its price; the id of the Call. Nothing is recorded when the gate is closed or a cap is reached.
+
+    Raises Fenced, Cancelled (the goal was paused, cancelled or has ended) or BudgetExceeded.
+    """
+    with transaction.atomic():
+        _renew(run)
+        call = Call.objects.create(
+            run_id=run.pk,
+            turn=at.turn,
+            index=at.index,
+            kind=kind,
+            fence=run.fence,
+            request_hash=request_hash,
+            request=request,
+            reserved_tokens=tokens,
+        )
+        _reserve(run, calls=int(kind == CallKind.LLM), commands=int(kind == CallKind.COMMAND), tokens=tokens)
+        return int(call.pk)
+
+
+@repeatable
+def settle_call(run: Run, call_id: int, *, spent: Spent | None = None, reserved: int = 0, **fields: Any) -> None:
+    """The answer, what it cost, and a renewed lease. Raises Fenced when the run belongs to somebody else by now."""
+    with transaction.atomic():
+        _renew(run)
+        used = spent or Spent()
+        tokens = {"prompt_tokens": used.prompt, "completion_tokens": used.completion, "cached_tokens": used.cached}
+        Call.objects.filter(pk=call_id).update(ended_at=Now(), **tokens, **({"status": CallStatus.DONE} | fields))
+        if reserved or used.total:
+            _settle(run, reserved, used.total)
+
+
+@repeatable
+def lose_call(run: Run, call_id: int, reserved: int, error: str) -> None:
+    """A call in flight was broken off; whether it was billed is unknown, so what was reserved counts as spent. Needs no fence."""
+    with transaction.atomic():
+        changed = Call.objects.filter(pk=call_id, status=CallStatus.INTENT)
+        if changed.update(status=CallStatus.UNKNOWN, ended_at=Now(), error=error[:2000]):
+            _settle(run, reserved, reserved)
+
+
+@repeatable
+def lose_earlier_calls(run: Run) -> int:
+    """After a take-over: intents of the lost worker will never be answered; they count as spent. How many there were."""
+    with transaction.atomic():
+        lost = Call.objects.filter(run_id=run.pk, status=CallStatus.INTENT, fence__lt=run.fence)
+        tokens = lost.aggregate(tokens=Sum("reserved_tokens"))["tokens"] or 0
+        count = lost.update(status=CallStatus.UNKNOWN, ended_at=Now(), error="its worker was lost")
+        if tokens:
+            _settle(run, tokens, tokens)
+        return count
+
+
+@repeatable
+def note_file(run: Run, at: Position, request_hash: str, request: Mapping[str, Any], **fields: Any) -> None:
+    """A file that was read or written: one row, after the fact (a read changes nothing, a half-done write is thrown away)."""
+    with transaction.atomic():
+        _renew(run)
+        Call.objects.create(
+            run_id=run.pk,
+            turn=at.turn,
+            index=at.index,
+            kind=CallKind.FILE,
+            status=CallStatus.DONE,
+            fence=run.fence,
+            request_hash=request_hash,
+            request=request,
+            **fields,
+        )
+        _reserve(run)
+
+
+def supersede(run: Run, at: Position) -> int:
+    """The work takes another way than the record: what was recorded from here on is kept for reading, and not used."""
+    later = Q(turn__gt=at.turn) | Q(turn=at.turn, index__gte=at.index)
+    recorded = Call.objects.filter(later, run_id=run.pk, status=CallStatus.DONE)
+    return recorded.update(status=CallStatus.SUPERSEDED)
+
+
+def _renew(run: Run) -> None:
+    """The fence, checked by the same statement that extends the lease."""
+    mine = Run.objects.filter(pk=run.pk, fence=run.fence, status=RunStatus.RUNNING)
+    if not mine.update(lease_until=Now() + timedelta(seconds=settings.LEASE_SECONDS)):
+        raise Fenced(f"{run} was taken over or ended meanwhile")
+
+
+def _reserve(run: Run, *, calls: int = 0, commands: int = 0, tokens: int = 0) -> None:
+    """One conditional UPDATE: the gate is open, and no cap is passed."""
+    room = Budget.objects.filter(
+        goal_id=run.goal_id,
+        open=True,
+        calls__lte=F("max_calls") - calls,
+        commands__lte=F("max_commands") - commands,
+    )
+    if tokens:
+        room = room.filter(max_tokens__gte=F("spent_tokens") + F("reserved_tokens") + tokens)
+    grown = {"calls": F("calls") + calls, "commands": F("commands") + commands}
+    if not room.update(**grown, reserved_tokens=F("reserved_tokens") + tokens):
+        _explain_refusal(run, calls, commands, tokens)
+
+
+def _explain_refusal(run: Run, calls: int, commands: int, tokens: int) -> None:
+    budget = Budget.objects.get(goal_id=run.goal_id)
+    if not budget.open:
+        status = Goal.objects.values_list("status", flat=True).get(pk=run.goal_id)
+        raise Cancelled(f"the goal is {status}: nothing more is begun")
+    used = Used(
+        calls=budget.calls + calls,
+        tokens=budget.spent_tokens + budget.reserved_tokens + tokens,
+        commands=budget.commands + commands,
+        seconds=0,
+    )
+    over = [name for name in ("calls", "tokens", "commands") if getattr(used, name) > getattr(budget, f"max_{name}")]
+    cap = over[0] if over else "calls"
+    raise BudgetExceeded(_told(budget, cap, tokens), cap=cap)
+
+
+def _told(budget: Budget, cap: str, tokens: int) -> str:
+    if cap == "tokens":
+        left = budget.max_tokens - budget.spent_tokens - budget.reserved_tokens
+        return f"the next model call may need {tokens} tokens, and {max(left, 0)} of {budget.max_tokens} are left"
+    limits = Limits(budget.max_calls, budget.max_tokens, budget.max_commands, budget.max_seconds)
+    return cap_reached(limits, Used(budget.calls, budget.spent_tokens, budget.commands, 0))
+
+
+def _settle(run: Run, reserved: int, used: int) -> None:
+    """Reserved becomes spent. A provider that bills more than was reserved is booked as overrun too."""
+    Budget.objects.filter(goal_id=run.goal_id).update(
+        reserved_tokens=Greatest(F("reserved_tokens") - reserved, 0),
+        spent_tokens=F("spent_tokens") + used,
+        overrun_tokens=F("overrun_tokens") + max(used - reserved, 0),
+    )

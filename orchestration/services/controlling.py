@@ -1,0 +1,104 @@
+"""What a person decides about a goal: cancel, pause, resume, retry; and how a run stands down because of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from ..budget import Limits
+from ..errors import BadInput, IllegalMove
+from ..models import Budget, Goal, Run
+from ..states import GoalStatus, RolloutStatus, RunStatus
+from ..transitions import Change, locked, repeatable
+from .advancing import advance
+
+WHY_PAUSED = "the goal reached its limit of {cap}: {reason}"
+
+
+@repeatable
+def cancel_goal(goal_id: object, *, by: str = "shell", reason: str = "") -> Goal:
+    """Acknowledged at once: from this commit on no call is begun. Running work is told by its worker's next heartbeat."""
+    with locked(goal_id, by=by) as change:
+        goal = change.goal
+        if goal.is_terminal:
+            raise IllegalMove(f"goal {goal.short_id} is {goal.status} already; there is nothing left to cancel")
+        if goal.cancelled_at is None:
+            goal.cancelled_at = timezone.now()
+            Goal.objects.filter(pk=goal.pk).update(cancelled_at=goal.cancelled_at)
+            change.note("goal.cancel_asked", reason=reason)
+        Budget.objects.filter(goal=goal).update(open=False)
+        if goal.status != GoalStatus.CANCELLING:
+            change.move(goal, GoalStatus.CANCELLING, reason=reason)
+        advance(change)
+        return goal
+
+
+@repeatable
+def pause_goal(goal_id: object, *, cap: str = "", reason: str = "", by: str = "engine") -> Goal:
+    """Keep the work and begin nothing more. `cap` names the limit that was reached, if one was."""
+    with locked(goal_id, by=by) as change:
+        goal = change.goal
+        if goal.is_gated:
+            return goal
+        Budget.objects.filter(goal=goal).update(open=False)
+        why = WHY_PAUSED.format(cap=cap, reason=reason) if cap else reason
+        change.move(goal, GoalStatus.PAUSED, reason=why, paused_cap=cap, data={"cap": cap})
+        return goal
+
+
+@repeatable
+def resume_goal(goal_id: object, *, limits: Mapping[str, int] | None = None, by: str = "shell") -> Goal:
+    """Go on after a pause; a person may raise limits here (calls, tokens, commands, seconds: the new totals)."""
+    with locked(goal_id, by=by) as change:
+        goal = change.goal
+        if goal.status != GoalStatus.PAUSED:
+            raise IllegalMove(f"goal {goal.short_id} is {goal.status}; only a paused goal can be resumed")
+        raised = _raise_limits(goal, limits or {})
+        cap = goal.paused_cap
+        if cap and cap not in raised:
+            raise BadInput(f"goal {goal.short_id} paused at its limit of {cap}: resume it with a higher one")
+        if "seconds" in raised:
+            started = goal.started_at or timezone.now()
+            Goal.objects.filter(pk=goal.pk).update(deadline_at=started + timedelta(seconds=raised["seconds"]))
+        Budget.objects.filter(goal=goal).update(open=True, **{f"max_{name}": value for name, value in raised.items()})
+        change.move(goal, GoalStatus.QUEUED, paused_cap="", data={"limits": raised})
+        advance(change)
+        for run in Run.objects.filter(goal=goal, status=RunStatus.QUEUED):
+            change.wake(run)
+        return goal
+
+
+def _raise_limits(goal: Goal, limits: Mapping[str, int]) -> dict[str, int]:
+    budget = Budget.objects.get(goal=goal)
+    if unknown := sorted(set(limits) - set(Limits.__dataclass_fields__)):
+        raise BadInput(f"unknown limits {unknown}; there are {', '.join(Limits.__dataclass_fields__)}")
+    for name, value in limits.items():
+        present = getattr(budget, f"max_{name}")
+        if not isinstance(value, int) or value <= present:
+            raise BadInput(f"the limit of {name} is {present}; to go on it must be raised, and {value!r} does not")
+    return dict(limits)
+
+
+@repeatable
+def stand_down(run: Run, reason: str) -> None:
+    """A run that was told to stop: ended if its goal or rollout is being cancelled, otherwise given back without a loss."""
+    with locked(run.goal_id, by=run.worker) as change:
+        now = Run.objects.select_related("rollout").get(pk=run.pk)
+        if now.fence != run.fence or now.status != RunStatus.RUNNING:
+            return
+        end_or_requeue(change, now, reason)
+        advance(change)
+
+
+def end_or_requeue(change: Change, run: Run, reason: str, **fields: object) -> None:
+    """The same Run again for somebody else, or its end where nothing may be begun any more."""
+    stopping = change.goal.cancelled_at is not None or run.rollout.status == RolloutStatus.CANCELLING
+    if stopping or change.goal.is_terminal:
+        change.move(run, RunStatus.CANCELLED, reason=reason, **fields)
+        return
+    back = {"lease_until": None, "deadline_at": None, "worker": "", "not_before": Now(), "enqueued_at": None}
+    if change.move(run, RunStatus.QUEUED, reason=reason, **(back | fields)):
+        change.wake(run)

@@ -1,0 +1,183 @@
+"""record: what a run reports, accepted only with its fence, and advance: one transaction.
+
+Each verb returns the run that the worker goes on with (a continuation), or None. A report of somebody who has lost the run raises
+Fenced, and nothing of it is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agents.contracts import CheckResult, PlanDraft, StepOutcome, Verdict
+from agents.errors import Fenced
+
+from ..artifacts import keep_value
+from ..models import Artifact, Check, Goal, Review, Rollout, Run
+from ..states import CheckPhase, PlanOrigin, RunKind, RunStatus, StepStatus
+from ..transitions import Change, locked, repeatable
+from .advancing import advance
+from .claiming import continuation
+from .planning import add_plan
+
+OUTPUT_KEPT = 20_000  # characters of a check's output in its row
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What the first planning run of a goal found out about where it starts."""
+
+    sha: str
+    bundle: Artifact | None
+    checks: Sequence[CheckResult]
+    warnings: Sequence[str] = ()
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A step's work as one commit on top of `onto`, with the cumulative bundle that holds it."""
+
+    onto: str
+    commit: str
+    bundle: Artifact | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A verdict with the evidence that the system itself made for it."""
+
+    verdict: Verdict
+    commit: str
+    checks: Sequence[CheckResult]
+    proven: bool
+    changed_lines: int = 0
+    patch: Artifact | None = None
+    branch: str = ""
+    remarks: Sequence[str] = ()
+
+
+class HeadMoved(Exception):
+    """Another step was merged meanwhile: merge onto the new head and record again."""
+
+
+@repeatable
+def record_base(run: Run, base: Base) -> Goal:
+    """Once a goal: its base commit, the checks' results there, warnings. Whoever comes second gets what the first one recorded."""
+    with locked(run.goal_id, by=run.worker) as change:
+        _refuse_strangers(run)
+        goal = change.goal
+        if not goal.base_sha:
+            goal.base_sha, goal.base_bundle, goal.model = base.sha, base.bundle, base.model
+            goal.save(update_fields=["base_sha", "base_bundle", "model"])
+            _keep_checks(change, run, base.checks, CheckPhase.BASE)
+            for warning in base.warnings:
+                change.note("repository.warning", reason=warning)
+        Rollout.objects.filter(goal=goal, head="").update(head=goal.base_sha)
+        return goal
+
+
+@repeatable
+def record_plan(run: Run, draft: PlanDraft, successor: str = "") -> Run | None:
+    with locked(run.goal_id, by=run.worker) as change:
+        _close(change, run, RunStatus.SUCCEEDED, outcome={"steps": len(draft.steps)})
+        add_plan(change, run.rollout, run.revision, draft, PlanOrigin.PLANNER)
+        keep_value(artifact_id(run), draft.model_dump(mode="json"), goal=change.goal)
+        advance(change)
+        return continuation(change, run, successor)
+
+
+@repeatable
+def record_step(
+    run: Run, outcome: StepOutcome, merged: Merged, checks: Sequence[CheckResult], result: dict[str, Any], successor: str = ""
+) -> Run | None:
+    """The step has succeeded, and its commit is the rollout's head. Raises HeadMoved when the head is another by now."""
+    with locked(run.goal_id, by=run.worker) as change:
+        moved = {"head": merged.commit} if merged.bundle is None else {"head": merged.commit, "head_bundle": merged.bundle}
+        _refuse_strangers(run)
+        if not Rollout.objects.filter(pk=run.rollout_id, head=merged.onto).update(**moved):
+            raise HeadMoved
+        _keep_checks(change, run, checks, CheckPhase.STEP)
+        _close(change, run, RunStatus.SUCCEEDED, commit=merged.commit, outcome=outcome.model_dump())
+        assert run.step is not None
+        change.move(run.step, StepStatus.SUCCEEDED, commit=merged.commit, summary=outcome.summary)
+        keep_value(artifact_id(run), result, goal=change.goal)
+        advance(change)
+        return continuation(change, run, successor)
+
+
+@repeatable
+def record_review(run: Run, judged: Judged, successor: str = "") -> Run | None:
+    verdict = judged.verdict
+    with locked(run.goal_id, by=run.worker) as change:
+        _keep_checks(change, run, judged.checks, CheckPhase.FINAL)
+        _close(change, run, RunStatus.SUCCEEDED, commit=judged.commit, outcome=verdict.model_dump(exclude={"findings"}))
+        said = verdict.model_dump(include={"action", "steps", "reasoning", "suggested_changes", "confidence", "evidence"})
+        findings = [finding.model_dump() for finding in verdict.findings]
+        Review.objects.create(
+            rollout=run.rollout, plan=run.plan, run=run, commit=judged.commit, proven=judged.proven, findings=findings, **said
+        )
+        Rollout.objects.filter(pk=run.rollout_id).update(
+            changed_lines=judged.changed_lines, patch=judged.patch, branch=judged.branch
+        )
+        change.note("review.recorded", f"{verdict.action}", reason=verdict.reasoning, data={"confidence": verdict.confidence})
+        for remark in judged.remarks:
+            change.note("branch.refused", reason=remark)
+        advance(change)
+        return continuation(change, run, successor)
+
+
+@repeatable
+def record_failure(
+    run: Run,
+    status: RunStatus,
+    error_kind: str,
+    error: str,
+    *,
+    retry_after: float | None = None,
+    checks: Sequence[CheckResult] = (),
+    outcome: dict[str, Any] | None = None,
+    successor: str = "",
+) -> Run | None:
+    """The run ended without a result: FAILED (the work said no) or ERRORED (we broke)."""
+    phase = CheckPhase.STEP if run.step_id else CheckPhase.BASE
+    with locked(run.goal_id, by=run.worker) as change:
+        _keep_checks(change, run, checks, phase)
+        ended = {**(outcome or {}), **({"retry_after": retry_after} if retry_after is not None else {})}
+        _close(change, run, status, reason=error[:2000], error_kind=error_kind, error=error[:20_000], outcome=ended)
+        advance(change)
+        return continuation(change, run, successor)
+
+
+def artifact_id(run: Run) -> str:
+    """Where a plan's or a step's result is kept: under the id of the task that was called by hand, or of the run."""
+    return f"{'plan' if run.kind == RunKind.PLAN else 'result'}-{run.goal.task_id or run.pk}"
+
+
+def _refuse_strangers(run: Run) -> None:
+    if not Run.objects.filter(pk=run.pk, fence=run.fence, status=RunStatus.RUNNING).exists():
+        raise Fenced(f"{run} was taken over or ended meanwhile; this report is not accepted")
+
+
+def _close(change: Change, run: Run, status: RunStatus, *, reason: str = "", **fields: Any) -> None:
+    step = {"step": run.step.index} if run.step else {}
+    data = {"run": str(run.pk), "attempt": run.attempt, "error_kind": fields.get("error_kind", ""), **step}
+    if not change.move(run, status, reason=reason, data=data, **fields):
+        raise Fenced(f"{run} was taken over or ended meanwhile; this report is not accepted")
+
+
+def _keep_checks(change: Change, run: Run, checks: Sequence[CheckResult], phase: CheckPhase) -> None:
+    for check in checks:
+        row = check.model_dump(exclude={"output"})
+        Check.objects.create(
+            goal=change.goal,
+            rollout=None if phase == CheckPhase.BASE else run.rollout,
+            run=run,
+            phase=phase,
+            output=check.output[-OUTPUT_KEPT:],
+            **row,
+        )
+        new = "passed" if check.passed else "failed"
+        data = {"phase": phase.value, "exit_code": check.exit_code, "command": check.command[:300], "origin": check.origin}
+        change.note("check.ran", phase.label, new=new, reason=check.command[:300], data=data)

@@ -1,0 +1,136 @@
+"""sweep: what nobody else noticed. Expired leases, deadlines, rollouts that nobody advanced, runs that nobody was woken for.
+
+Every part is a conditional change under the goal's lock, so two sweeps at once are harmless.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from .. import dispatch
+from ..models import Artifact, Goal, Lease, Rollout, Run, Worker
+from ..states import LIVE_RUN, OPEN_GOAL, OPEN_ROLLOUT, TERMINAL_ROLLOUT, GoalStatus, RunStatus
+from ..transitions import locked, repeatable
+from .advancing import advance, advance_goal
+from .controlling import end_or_requeue, pause_goal
+
+log = logging.getLogger(__name__)
+WAKE_AGAIN = timedelta(seconds=15)
+WORKER_GONE = timedelta(days=1)
+MOST_AT_ONCE = 200
+
+
+def sweep() -> dict[str, int]:
+    """One pass over everything; how many rows each part changed. One goal's trouble never stops the others."""
+    counts = {
+        "leases": _each(_lost_runs(), _lose),
+        "deadlines": _each(_overdue_runs(), _overrun),
+        "goals_paused": _each(_overdue_goals(), lambda pk: bool(pause_goal(pk, cap="seconds", reason="its hours are used"))),
+        "advanced": _each(_idle_goals(), lambda pk: advance_goal(pk) is None),
+        "woken": wake_forgotten(),
+    }
+    Artifact.objects.filter(expires_at__lt=Now()).delete()
+    Worker.objects.filter(seen_at__lt=Now() - WORKER_GONE).delete()
+    return counts
+
+
+@repeatable
+def take_turn(name: str, holder: str, seconds: float) -> bool:
+    """One holder at a time does the job `name`, for `seconds` or until it takes its next turn."""
+    until = Now() + timedelta(seconds=seconds)
+    Lease.objects.bulk_create([Lease(name=name, holder="", until=timezone.now() - timedelta(days=1))], ignore_conflicts=True)
+    free = Q(holder=holder) | Q(until__lt=Now())
+    return bool(Lease.objects.filter(free, name=name).update(holder=holder, until=until))
+
+
+def wake_forgotten() -> int:
+    """Tell workers of queued runs whose wake-up is missing or old; as many as the living threads could take at once."""
+    threads = sum(Worker.objects.filter(seen_at__gt=Now() - timedelta(seconds=60)).values_list("threads", flat=True))
+    old = Q(enqueued_at__isnull=True) | Q(enqueued_at__lt=Now() - WAKE_AGAIN)
+    due = Run.objects.filter(old, status=RunStatus.QUEUED, not_before__lte=Now(), goal__cancelled_at__isnull=True)
+    due = due.exclude(goal__status__in=(GoalStatus.PAUSED, GoalStatus.AWAITING_APPROVAL)).filter(goal__only="")
+    found = list(due.order_by("-priority", "queued_at").values_list("pk", "kind")[: 2 * threads])
+    if found:
+        Run.objects.filter(pk__in=[pk for pk, _ in found], status=RunStatus.QUEUED).update(enqueued_at=Now())
+        dispatch.wake([(str(pk), kind) for pk, kind in found])
+    return len(found)
+
+
+# ---- runs
+
+
+def _lost_runs() -> Iterable[object]:
+    return Run.objects.filter(status=RunStatus.RUNNING, lease_until__lt=Now()).values_list("pk", flat=True)[:MOST_AT_ONCE]
+
+
+@repeatable
+def _lose(run_pk: object) -> bool:
+    """An expired lease: the same run again, with a new fence and one loss more; after MAX_LOSSES a broken attempt."""
+    goal_id = Run.objects.values_list("goal_id", flat=True).get(pk=run_pk)
+    with locked(goal_id, by="housekeeper") as change:
+        expired = Run.objects.filter(pk=run_pk, status=RunStatus.RUNNING, lease_until__lt=Now())
+        run = expired.select_related("rollout").first()
+        if run is None:
+            return False
+        workers = [*run.lost_workers, run.worker]
+        after = {"fence": run.fence + 1, "losses": run.losses + 1, "lost_workers": workers}
+        if after["losses"] >= settings.MAX_LOSSES:
+            error = f"it lost {after['losses']} workers: {', '.join(workers)}"
+            change.move(run, RunStatus.ERRORED, reason=error, error_kind="lost", error=error, **after)
+        else:
+            end_or_requeue(change, run, f"worker {run.worker} was lost", **after)
+        advance(change)
+        return True
+
+
+def _overdue_runs() -> Iterable[object]:
+    return Run.objects.filter(status=RunStatus.RUNNING, deadline_at__lt=Now()).values_list("pk", flat=True)[:MOST_AT_ONCE]
+
+
+@repeatable
+def _overrun(run_pk: object) -> bool:
+    """A run over its deadline is broken, however lively its worker is; the fence keeps its late report out."""
+    goal_id = Run.objects.values_list("goal_id", flat=True).get(pk=run_pk)
+    with locked(goal_id, by="housekeeper") as change:
+        run = Run.objects.filter(pk=run_pk, status=RunStatus.RUNNING, deadline_at__lt=Now()).first()
+        if run is None:
+            return False
+        error = f"it took longer than {settings.RUN_DEADLINE_SECONDS[run.kind]} seconds ({run.kind.upper()}_DEADLINE_SECONDS)"
+        change.move(run, RunStatus.ERRORED, reason=error, error_kind="deadline", error=error, fence=run.fence + 1)
+        advance(change)
+        return True
+
+
+# ---- goals
+
+
+def _overdue_goals() -> Iterable[object]:
+    working = OPEN_GOAL - {GoalStatus.PAUSED, GoalStatus.CANCELLING}
+    overdue = Goal.objects.filter(status__in=working, deadline_at__lt=Now(), cancelled_at__isnull=True)
+    return overdue.values_list("pk", flat=True)[:MOST_AT_ONCE]
+
+
+def _idle_goals() -> Iterable[object]:
+    """Open goals with a rollout that has no live run, or with no open rollout left: somebody ought to have advanced them."""
+    live = Run.objects.filter(rollout=OuterRef("pk"), status__in=LIVE_RUN)
+    idle = Rollout.objects.filter(~Exists(live), goal=OuterRef("pk"), status__in=OPEN_ROLLOUT)
+    ended = ~Exists(Rollout.objects.filter(goal=OuterRef("pk")).exclude(status__in=TERMINAL_ROLLOUT))
+    goals = Goal.objects.filter(Exists(idle) | ended, status__in=OPEN_GOAL).exclude(status=GoalStatus.PAUSED)
+    return goals.values_list("pk", flat=True)[:MOST_AT_ONCE]
+
+
+def _each(keys: Iterable[object], change: Callable[[object], bool]) -> int:
+    changed = 0
+    for key in list(keys):
+        try:
+            changed += bool(change(key))
+        except Exception:
+            log.exception("sweep could not deal with %s; it goes on with the next", key)
+    return changed
