@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from .text import storable_json
+
 MAX_STEPS = 50
 Complexity = Literal["low", "medium", "high"]
 Action = Literal["continue", "retry_same", "retry_with_changes", "gather_info", "replan", "complete", "stop"]
@@ -15,9 +17,14 @@ LongText = Annotated[str, StringConstraints(max_length=200_000)]
 
 
 class Contract(BaseModel):
-    """Closed and immutable: an unknown field is an error, not a surprise."""
+    """Closed, immutable and storable: an unknown field is an error, not a surprise."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _can_be_stored(cls, value: Any) -> Any:
+        return storable_json(value) if isinstance(value, dict) else value
 
 
 # ---- what agents answer

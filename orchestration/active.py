@@ -1,0 +1,110 @@
+"""The runs that this process works on now: how its heartbeat and its shutdown reach a thread that is deep in a call."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from agents.errors import AgentError, Cancelled, Fenced
+
+from .models import Run
+
+FENCED = "it belongs to somebody else by now"
+
+
+@dataclass
+class ActiveRun:
+    """One claimed run. `alive_until` (monotonic seconds) is the last good heartbeat plus two thirds of a lease."""
+
+    run: Run
+    alive_until: float
+    stop_reason: str = ""
+    _closers: list[Callable[[], None]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def check(self) -> None:
+        """Called before each call: raises when nothing more may be begun."""
+        if self.stop_reason:
+            raise self.stopped()
+        if time.monotonic() > self.alive_until:
+            raise Fenced("no heartbeat has succeeded for two thirds of the lease: somebody else may own the run by now")
+
+    def stopped(self) -> AgentError:
+        """The exception that says why the run was told to stop."""
+        return Fenced(self.stop_reason) if self.stop_reason == FENCED else Cancelled(self.stop_reason)
+
+    @contextmanager
+    def closing(self, closer: Callable[[], None]) -> Iterator[None]:
+        """While this lasts, `stop` calls `closer` from its own thread: it ends a model request or a sandbox at once."""
+        with self._lock:
+            self._closers.append(closer)
+            late = bool(self.stop_reason)
+        if late:
+            closer()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._closers.remove(closer)
+
+    def stop(self, reason: str, *, now: bool = True) -> None:
+        """Begin nothing more; with `now`, end what is in flight too."""
+        with self._lock:
+            self.stop_reason = self.stop_reason or reason
+            closers = list(self._closers) if now else []
+        for closer in closers:
+            closer()
+
+
+class ActiveRuns:
+    """All of them, with the number of threads as their limit."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self._runs: dict[str, ActiveRun] = {}
+        self._lock = threading.Lock()
+        self._reserved = 0
+        self.draining = False
+
+    def reserve(self) -> bool:
+        """A free slot for a run that is about to be claimed; False when all are taken or the process drains."""
+        with self._lock:
+            if self.draining or self._reserved >= self.slots:
+                return False
+            self._reserved += 1
+            return True
+
+    def release(self) -> None:
+        with self._lock:
+            self._reserved -= 1
+
+    @contextmanager
+    def working(self, run: Run, alive_for: float) -> Iterator[ActiveRun]:
+        active = ActiveRun(run, time.monotonic() + alive_for)
+        with self._lock:
+            self._runs[str(run.pk)] = active
+        if self.draining:
+            active.stop("the worker is stopping")
+        try:
+            yield active
+        finally:
+            with self._lock:
+                self._runs.pop(str(run.pk), None)
+
+    def all(self) -> list[ActiveRun]:
+        with self._lock:
+            return list(self._runs.values())
+
+    @property
+    def risky(self) -> bool:
+        """Does this process work on a run that has cost two workers already?"""
+        return any(active.run.losses >= 2 for active in self.all())
+
+    def drain(self, *, now: bool) -> None:
+        """Take nothing more; runs stop at their next safe point, or at once."""
+        self.draining = True
+        for active in self.all():
+            active.stop("the worker is stopping", now=now)

@@ -1,0 +1,275 @@
+"""The journal of a run: wraps its LLM and Sandbox ports, so that nothing recorded is ever bought or run twice.
+
+Live, a call goes: intent with reserved cost (needs the gate and the fence) → no connection held → the call → answer, cost, checkpoint and
+lease in one transaction. After a take-over the loop is fed the recorded answers in their order, from a workspace restored to the last
+checkpoint, and goes on live. If the loop asks for something else than what was recorded at that place, the rest of the record is
+superseded, the workspace goes back to the checkpoint there, and the work goes on live from that point.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any, Protocol, TypeVar
+
+from django.db import connection
+
+from agents.errors import AgentError, Cancelled, FileProblem
+from agents.ports import LLM, Command, CommandResult, Completion, CompletionRequest, Message, Sandbox, ToolCall, Usage
+from agents.text import storable, storable_json
+
+from . import hotpath
+from .active import ActiveRun
+from .blobs import load_blob, save_blob
+from .budget import estimate_tokens
+from .hotpath import Position, Spent
+from .models import Artifact, Call, Run
+from .services.journaling import note_divergence
+from .states import CallKind, CallStatus
+
+T = TypeVar("T")
+
+
+class Checkpoints(Protocol):
+    """The workspace's tree, saved as a commit after each call that may have changed it."""
+
+    def save(self) -> tuple[str, bytes]:
+        """(commit of the tree as it is now, bundle that holds it); the bundle is empty when nothing changed since the last."""
+
+    def restore(self, commit: str, bundle: bytes) -> None:
+        """The tree as it was at `commit`; an empty commit means as the run began."""
+
+
+class Journal:
+    """One per claim of a run. Not shared between threads."""
+
+    def __init__(self, active: ActiveRun, checkpoints: Checkpoints | None = None) -> None:
+        self.active = active
+        self.run: Run = active.run
+        self.checkpoints = checkpoints
+        self.at = Position(0, 0)
+        self._recorded: dict[Position, Call] = {}
+        self._saved: tuple[str, Artifact | None] = ("", None)
+
+    def open(self) -> None:
+        """Load what earlier claims of this run recorded, and put the workspace where the record ends."""
+        if self.run.fence > 1:
+            hotpath.lose_earlier_calls(self.run)
+            calls = Call.objects.filter(run_id=self.run.pk, status=CallStatus.DONE).select_related("checkpoint_bundle")
+            self._recorded = {Position(call.turn, call.index): call for call in calls}
+            self._restore(max(self._recorded, key=lambda at: (at.turn, at.index), default=None))
+        release_connection()
+
+    def llm(self, port: LLM) -> LLM:
+        return _JournaledLLM(self, port)
+
+    def sandbox(self, port: Sandbox) -> Sandbox:
+        return _JournaledSandbox(self, port)
+
+    # ---- what both ports share
+
+    def replay(self, at: Position, request_hash: str) -> Call | None:
+        """The record of this very call; None: do it live. A record of something else ends the replay."""
+        self.at = at
+        call = self._recorded.get(at)
+        if call is None:
+            return None
+        if call.request_hash == request_hash:
+            return call
+        hotpath.supersede(self.run, at)
+        note_divergence(self.run, at)
+        earlier = [position for position in self._recorded if _order(position) < _order(at)]
+        self._recorded = {position: self._recorded[position] for position in earlier}
+        self._restore(max(earlier, key=_order, default=None))
+        return None
+
+    def live(
+        self, kind: CallKind, request_hash: str, request: Mapping[str, Any], tokens: int, call: Callable[[], T]
+    ) -> tuple[int, T]:
+        """Intent, then the call itself without a connection; the caller settles. A broken call is settled here."""
+        self.active.check()
+        pk = hotpath.begin_call(self.run, self.at, kind, request_hash, request, tokens)
+        release_connection()
+        try:
+            return pk, call()
+        except Cancelled as error:
+            hotpath.lose_call(self.run, pk, tokens, str(error))
+            raise (self.active.stopped() if self.active.stop_reason else error) from error
+        except AgentError as error:
+            hotpath.settle_call(self.run, pk, reserved=tokens, status=CallStatus.FAILED, error=storable(str(error))[:2000])
+            raise
+        except BaseException as error:
+            hotpath.lose_call(self.run, pk, tokens, type(error).__name__)
+            raise
+        finally:
+            release_connection()
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Columns of a Call that say where the tree stands after it; the bundle is stored before they are written."""
+        if self.checkpoints is None:
+            return {}
+        commit, bundle = self.checkpoints.save()
+        if bundle:
+            self._saved = (commit, save_blob("checkpoint", bundle, media_type="application/x-git-bundle", goal=self.run.goal))
+        elif commit != self._saved[0]:
+            self._saved = (commit, None)
+        return {"checkpoint": commit, "checkpoint_bundle": self._saved[1]}
+
+    def _restore(self, last: Position | None) -> None:
+        if self.checkpoints is None:
+            return
+        marked = [at for at, call in self._recorded.items() if call.checkpoint and last and _order(at) <= _order(last)]
+        if not marked:
+            self.checkpoints.restore("", b"")
+            return
+        call = self._recorded[max(marked, key=_order)]
+        bundle = load_blob(call.checkpoint_bundle_id) if call.checkpoint_bundle_id else b""
+        release_connection()
+        self.checkpoints.restore(call.checkpoint, bundle)
+        self._saved = (call.checkpoint, call.checkpoint_bundle)
+
+
+class _JournaledLLM:
+    def __init__(self, journal: Journal, port: LLM) -> None:
+        self._journal = journal
+        self._port = port
+        self._told = 0  # messages of earlier requests: a Call keeps only what was added
+        self.model = port.model
+        self.max_tokens = port.max_tokens
+
+    def complete(self, request: CompletionRequest) -> Completion:
+        journal = self._journal
+        whole = storable_json(_request_as_json(request))
+        request_hash = _hash(whole)
+        if known := journal.replay(Position(journal.at.turn + 1, 0), request_hash):
+            self._told = len(request.messages)
+            return _completion_from_json(known.answer or {})
+        tokens = estimate_tokens(len(json.dumps(whole).encode()), request.max_tokens or self.max_tokens)
+        added = {"messages": whole["messages"][self._told :], "told": self._told, "model": self.model}
+        with journal.active.closing(self._port.abort):
+            pk, answer = journal.live(CallKind.LLM, request_hash, added, tokens, lambda: self._port.complete(request))
+        self._told = len(request.messages)
+        answer = _completion_from_json(storable_json(_completion_as_json(answer)))
+        used = answer.usage
+        hotpath.settle_call(
+            journal.run,
+            pk,
+            spent=Spent(used.prompt, used.completion, used.cached),
+            reserved=tokens,
+            answer=_completion_as_json(answer),
+            model=answer.model[:200],
+        )
+        release_connection()
+        return answer
+
+    def abort(self) -> None:
+        self._port.abort()
+
+
+class _JournaledSandbox:
+    def __init__(self, journal: Journal, port: Sandbox) -> None:
+        self._journal = journal
+        self._port = port
+
+    def run(self, command: Command) -> CommandResult:
+        journal = self._journal
+        said = {"script": storable(command.script), "timeout": command.timeout, "network": command.network}
+        request_hash = _hash({**said, "stdin": hashlib.sha256(command.stdin).hexdigest()})
+        if known := journal.replay(_next(journal.at), request_hash):
+            return CommandResult(**(known.answer or {}))
+        with journal.active.closing(self._port.close):
+            pk, result = journal.live(CallKind.COMMAND, request_hash, said, 0, lambda: self._port.run(command))
+            checkpoint = journal.checkpoint()
+        output = {}
+        if result.whole:
+            output["output"] = save_blob("output", result.whole, media_type="text/plain", goal=journal.run.goal)
+        result = replace(result, stdout=storable(result.stdout), stderr=storable(result.stderr), whole=b"")
+        answer = {name: value for name, value in asdict(result).items() if name != "whole"}
+        settled = {"answer": answer, "exit_code": result.exit_code, "duration": result.duration, **output, **checkpoint}
+        hotpath.settle_call(journal.run, pk, **settled)
+        release_connection()
+        return result
+
+    def read(self, path: str, max_bytes: int = 1_048_576) -> bytes:
+        journal = self._journal
+        request = {"read": storable(path), "max_bytes": max_bytes}
+        if known := journal.replay(_next(journal.at), _hash(request)):
+            return _read_answer(known.answer or {})
+        journal.active.check()
+        answer = _attempt(lambda: self._port.read(path, max_bytes))
+        hotpath.note_file(journal.run, journal.at, _hash(request), request, answer=answer)
+        release_connection()
+        return _read_answer(answer)
+
+    def write(self, path: str, data: bytes) -> None:
+        journal = self._journal
+        request = {"write": storable(path), "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        if known := journal.replay(_next(journal.at), _hash(request)):
+            _read_answer(known.answer or {})
+            return
+        journal.active.check()
+        answer = _attempt(lambda: self._port.write(path, data) or b"")
+        checkpoint = journal.checkpoint()
+        hotpath.note_file(journal.run, journal.at, _hash(request), request, answer=answer, **checkpoint)
+        release_connection()
+        _read_answer(answer)
+
+    def close(self) -> None:
+        self._port.close()
+
+
+def release_connection() -> None:
+    """Nothing that waits holds a connection. (Inside a test's own transaction there is nothing to give back.)"""
+    if not connection.in_atomic_block:
+        connection.close()
+
+
+def _next(at: Position) -> Position:
+    return Position(at.turn, at.index + 1)
+
+
+def _order(at: Position) -> tuple[int, int]:
+    return at.turn, at.index
+
+
+def _hash(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _attempt(access: Callable[[], bytes]) -> dict[str, Any]:
+    """A file access as it is recorded: its bytes, or the sentence that the model is told."""
+    try:
+        data = access()
+    except FileProblem as error:
+        return {"problem": storable(str(error))}
+    return {"base64": base64.b64encode(data).decode()}
+
+
+def _read_answer(answer: Mapping[str, Any]) -> bytes:
+    if problem := answer.get("problem"):
+        raise FileProblem(problem)
+    return base64.b64decode(answer.get("base64", ""))
+
+
+def _request_as_json(request: CompletionRequest) -> dict[str, Any]:
+    return {
+        "messages": [asdict(message) for message in request.messages],
+        "tools": [{"name": t.name, "description": t.description, "parameters": dict(t.parameters)} for t in request.tools],
+        "schema": dict(request.schema) if request.schema else None,
+        "schema_name": request.schema_name,
+        "max_tokens": request.max_tokens,
+    }
+
+
+def _completion_as_json(answer: Completion) -> dict[str, Any]:
+    return asdict(answer)
+
+
+def _completion_from_json(answer: Mapping[str, Any]) -> Completion:
+    said = answer["message"]
+    calls = tuple(ToolCall(**call) for call in said["tool_calls"])
+    message = Message(said["role"], said["content"], calls, said["tool_call_id"])
+    return Completion(message, answer["finish_reason"], Usage(**answer["usage"]), answer["model"])

@@ -1,0 +1,121 @@
+"""The bench of a run: a fresh sandbox with the goal's repository in it at one commit, and the means to run checks there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from django.conf import settings
+
+from agents.checking import as_check
+from agents.contracts import CheckResult
+from agents.environment import prepare_environment
+from agents.errors import EnvironmentMissing
+from agents.ports import LLM, Command, Sandbox, SandboxProvider, SandboxSpec
+from agents.workspace import Workspace
+
+from ..active import ActiveRun
+from ..blobs import load_blob
+from ..journal import release_connection
+from ..models import Artifact, Goal, Repository
+
+REMEDY = (
+    "{program!r} is not installed in the sandbox, so the check {command!r} says nothing about the work. Give the repository its tools: "
+    "--setup 'python3 -m venv .venv && .venv/bin/pip install -r requirements.txt' (run once, with network), or --toolchain /folder/of/tools"
+)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a worker process has for its runs; made once by `runtime`."""
+
+    worker: str
+    provider: SandboxProvider
+    make_llm: Callable[[], LLM]
+    tool_calls: bool = True
+    folder: Path = field(default_factory=lambda: Path(settings.DATA_DIR))
+
+
+@dataclass
+class Bench:
+    """One sandbox and the git workspace in it. `when` (epoch seconds) dates its commits, the same on every worker."""
+
+    sandbox: Sandbox
+    workspace: Workspace
+    base_sha: str
+    when: int
+    _last: str = ""
+
+    def check(self, command: str, origin: str, commit: str) -> CheckResult:
+        """Run one check on the tree as it is."""
+        result = self.sandbox.run(Command(command, timeout=float(settings.CHECK_TIMEOUT_SECONDS)))
+        return as_check(command, origin, commit, result)
+
+    def check_all(self, checks: Sequence[tuple[str, str]], commit: str) -> list[CheckResult]:
+        """Run (command, origin) pairs one after another."""
+        return [self.check(command, origin, commit) for command, origin in checks]
+
+    # ---- the journal's checkpoints
+
+    def save(self) -> tuple[str, bytes]:
+        commit = self.workspace.checkpoint(self.when)
+        if commit == self._last:
+            return commit, b""
+        self._last = commit
+        return commit, self.workspace.bundle(self.base_sha, commit)
+
+    def restore(self, commit: str, bundle: bytes) -> None:
+        if bundle:
+            self.workspace.fetch(bundle)
+        self.workspace.restore(commit)
+        self._last = commit
+
+
+@contextmanager
+def bench(tools: Tools, active: ActiveRun, goal: Goal, label: str, environment: bool = True) -> Iterator[Bench]:
+    """A fresh bench with the goal's base in its vault; its sandbox is gone afterwards, and at once when the run is stopped."""
+    base = _bytes(goal.base_bundle)
+    spec = spec_for(tools, goal, base, label) if environment else SandboxSpec(label=label)
+    with ExitStack() as stack:
+        release_connection()
+        sandbox = tools.provider.open(spec)
+        stack.callback(sandbox.close)
+        stack.enter_context(active.closing(sandbox.close))
+        yield Bench(sandbox, Workspace(sandbox), goal.base_sha, int(goal.created_at.timestamp()))
+
+
+def open_at(bench: Bench, goal: Goal, bundle: Artifact | None, commit: str) -> None:
+    """Put the tree of `commit` on the bench; `bundle` holds what is not in the base."""
+    base, more = _bytes(goal.base_bundle), _bytes(bundle)
+    release_connection()
+    bench.workspace.open(base, more or None, commit)
+
+
+def spec_for(tools: Tools, goal: Goal, base: bytes, label: str) -> SandboxSpec:
+    """The sandbox of a goal: its repository's toolchain folders and its built environment, both read-only."""
+    repository: Repository | None = goal.repository
+    if repository is None:
+        return SandboxSpec(label=label)
+    readonly = {f"/opt/toolchain/{n}": Path(folder) for n, folder in enumerate(repository.toolchain)}
+    path = tuple(place if not (folder / "bin").is_dir() else f"{place}/bin" for place, folder in readonly.items())
+    if repository.setup and repository.setup_allowed and base:
+        release_connection()
+        built = prepare_environment(tools.provider, tools.folder / "environments", repository.setup, base, goal.base_sha)
+        readonly[built.place] = built.folder
+        path = (*built.path, *path)
+    return SandboxSpec(label=label, readonly=readonly, path=path)
+
+
+def refuse_missing(checks: Sequence[CheckResult]) -> None:
+    """A check whose program the sandbox lacks proves nothing: say what to do about it, and never count it as a failed attempt."""
+    for check in checks:
+        if check.missing:
+            raise EnvironmentMissing(REMEDY.format(program=check.missing, command=check.command))
+
+
+def _bytes(artifact: Artifact | None) -> bytes:
+    return load_blob(artifact.pk) if artifact is not None else b""
+
+

@@ -1,0 +1,69 @@
+"""The envelope of every run: perform it by its kind, and turn each way in which it can end into one report."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+
+from agents.errors import AgentError, BudgetExceeded, Cancelled, Conflict, Fenced, Transient
+
+from .. import services
+from ..active import ActiveRun
+from ..journal import release_connection
+from ..models import Run
+from ..states import RunKind, RunStatus
+from .bench import Tools
+from .execution import execute
+from .planning import plan
+from .reviewing import review
+
+log = logging.getLogger(__name__)
+PROCEDURES: dict[str, Callable[[Tools, ActiveRun, str], Run | None]] = {
+    RunKind.PLAN: plan,
+    RunKind.STEP: execute,
+    RunKind.REVIEW: review,
+}
+
+
+def perform(tools: Tools, active: ActiveRun, successor: str = "") -> Run | None:
+    """Work a claimed run to its end and report it. The run that this worker goes on with, or None.
+
+    `successor`: the worker that may go on with another run of the same goal; empty if it may not.
+    """
+    run = active.run
+    try:
+        return PROCEDURES[run.kind](tools, active, successor)
+    except Fenced as error:
+        log.info("%s: %s", run, error)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the run's row must say so
+        _report(active, active.stopped() if active.stop_reason else error, successor)
+    finally:
+        release_connection()
+    return None
+
+
+def _report(active: ActiveRun, error: BaseException, successor: str) -> None:
+    run = active.run
+    try:
+        match error:
+            case Fenced():
+                log.info("%s: %s", run, error)
+            case Cancelled():
+                services.stand_down(run, str(error))
+            case BudgetExceeded():
+                services.pause_goal(run.goal_id, cap=error.cap, reason=str(error), by=run.worker)
+                services.stand_down(run, str(error))
+            case Conflict():
+                services.record_failure(run, RunStatus.FAILED, error.kind, str(error), outcome={"files": list(error.files)})
+            case AgentError():
+                after = error.retry_after if isinstance(error, Transient) else None
+                services.record_failure(run, RunStatus.ERRORED, error.kind, str(error), retry_after=after)
+            case _:
+                log.error("%s broke", run, exc_info=error)
+                text = "".join(traceback.format_exception(error, limit=-5))
+                services.record_failure(run, RunStatus.ERRORED, "unknown", text)
+    except Fenced:
+        log.info("%s was taken over before it could say: %s", run, error)
+
+

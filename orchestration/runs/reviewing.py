@@ -1,0 +1,164 @@
+"""A review run: the checks on the final commit in a fresh sandbox, then the reviewer, who sees evidence only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from agents.checking import CHECK_FILES, HARNESS_FILES
+from agents.contracts import CheckResult, DoneStep, Evidence, ReviewBrief, Verdict
+from agents.delivery import DeliveryProblem, deliver
+from agents.reviewer import ReflectorAgent, overrule
+
+from .. import services
+from ..active import ActiveRun
+from ..artifacts import DistributedArtifactStore
+from ..blobs import load_blob, save_blob
+from ..journal import Journal, release_connection
+from ..models import Call, Check, Review, Run, Step
+from ..services import Judged
+from ..states import CallKind, CallStatus, CheckOrigin, CheckPhase, RunKind
+from .bench import Bench, Tools, bench, open_at, refuse_missing
+from .planning import base_checks
+
+DIFF_SHOWN = 60_000
+COMMANDS_SHOWN = 30
+GATES = frozenset({CheckOrigin.PERSON.value, CheckOrigin.DISCOVERED.value})
+
+
+def review(tools: Tools, active: ActiveRun, successor: str) -> Run | None:
+    """Work a claimed review run to its record."""
+    run = active.run
+    if run.goal.only == RunKind.REVIEW:
+        return _review_artifact(tools, active, successor)
+    head = run.base_commit or run.goal.base_sha
+    with bench(tools, active, run.goal, f"review-{str(run.pk)[:8]}") as place:
+        open_at(place, run.goal, run.rollout.head_bundle, head)
+        patch, lines = place.workspace.diff(run.goal.base_sha, head), place.workspace.changed_lines(run.goal.base_sha, head)
+        before = base_checks(run.goal)
+        after = _checks_on_result(place, run, before, head)
+        journal = Journal(active)
+        journal.open()
+        verdict = ReflectorAgent(journal.llm(tools.make_llm())).judge(_brief(run, patch, before, after))
+        verdict = overrule(verdict, gating(before, after))
+    active.check()
+    stored = save_blob("patch", patch.encode("utf-8", "surrogateescape"), media_type="text/x-diff", goal=run.goal)
+    branch, remarks = _deliver(tools, run, verdict, head)
+    judged = Judged(verdict, head, after, proven(after), lines, stored, branch, remarks)
+    return services.record_review(run, judged, successor)
+
+
+def gating(before: Sequence[CheckResult], after: Sequence[CheckResult]) -> list[CheckResult]:
+    """The results that a verdict cannot overrule: given checks, and discovered ones that passed on the base commit."""
+    green = {check.command for check in before if check.passed}
+    return [check for check in after if check.origin == CheckOrigin.PERSON or check.command in green]
+
+
+def proven(after: Sequence[CheckResult]) -> bool:
+    """Verified means: a person's or a discovered check passed on this commit, and no given one failed."""
+    counting = [check for check in after if check.origin in GATES]
+    failed = any(not check.passed for check in counting if check.origin == CheckOrigin.PERSON)
+    return not failed and any(check.passed for check in counting)
+
+
+def _checks_on_result(place: Bench, run: Run, before: Sequence[CheckResult], head: str) -> list[CheckResult]:
+    """The same checks as on the base, in this fresh sandbox, with the check files as they were at the base."""
+    if not run.goal.allow_check_edits:
+        place.workspace.restore_checks(run.goal.base_sha, CHECK_FILES, HARNESS_FILES)
+    release_connection()
+    checks = place.check_all([(check.command, check.origin) for check in before if not check.missing], head)
+    refuse_missing([check for check in checks if check.origin == CheckOrigin.PERSON])
+    return checks
+
+
+def _brief(run: Run, patch: str, before: Sequence[CheckResult], after: Sequence[CheckResult]) -> ReviewBrief:
+    steps = list(Step.objects.filter(plan=run.plan).order_by("index"))
+    brief = ReviewBrief(
+        goal=run.goal.text,
+        steps=[DoneStep(index=s.index, description=s.description, status=s.status) for s in steps],
+        expected=[f"step {s.index}: {s.expected_outcome}" for s in steps if s.expected_outcome],
+        diff=_clip(patch, DIFF_SHOWN),
+        checks_before=list(before),
+        checks_after=list(after),
+        evidence=[*_check_evidence(after, "c"), *_step_evidence(run), *_command_evidence(run)],
+        earlier=[_earlier(review) for review in Review.objects.filter(rollout=run.rollout)],
+        problem=run.brief.get("problem", ""),
+    )
+    release_connection()
+    return brief
+
+
+def _check_evidence(checks: Sequence[CheckResult], prefix: str) -> list[Evidence]:
+    return [
+        Evidence(id=f"{prefix}{n}", title=f"check: {check.command}", exit_code=check.exit_code, output=_clip(check.output, 6000))
+        for n, check in enumerate(checks, 1)
+    ]
+
+
+def _step_evidence(run: Run) -> list[Evidence]:
+    """The steps' own checks, in the order in which they ran."""
+    rows = Check.objects.filter(rollout=run.rollout, phase=CheckPhase.STEP).order_by("pk")[:COMMANDS_SHOWN]
+    return [
+        Evidence(id=f"s{n}", title=f"a step's check: {row.command}", exit_code=row.exit_code, output=_clip(row.output, 2000))
+        for n, row in enumerate(rows, 1)
+    ]
+
+
+def _command_evidence(run: Run) -> list[Evidence]:
+    """The last commands that executors ran, with what the system saw: never what an executor said about them."""
+    calls = Call.objects.filter(
+        run__rollout=run.rollout, run__kind=RunKind.STEP, kind=CallKind.COMMAND, status=CallStatus.DONE
+    ).order_by("-pk")[:COMMANDS_SHOWN]
+    shown = []
+    for n, call in enumerate(reversed(list(calls)), 1):
+        answer = call.answer or {}
+        output = "\n".join(part for part in (answer.get("stdout", ""), answer.get("stderr", "")) if part)
+        title = f"command: {call.request.get('script', '')[:300]}"
+        shown.append(Evidence(id=f"x{n}", title=title, exit_code=call.exit_code, output=_clip(output, 1500)))
+    return shown
+
+
+def _earlier(review: Review) -> Verdict:
+    names = ("action", "reasoning", "suggested_changes", "confidence", "steps")
+    return Verdict(**{name: getattr(review, name) for name in names})
+
+
+def _deliver(tools: Tools, run: Run, verdict: Verdict, head: str) -> tuple[str, list[str]]:
+    """The result branch in the person's repository, before the goal ends; HEAD, index and work tree are never touched.
+
+    Its name belongs to this rollout alone, so an earlier attempt's branch is replaced. A refusal does not cost the result: it is in
+    the database as a patch, and the goal's story says why there is no branch.
+    """
+    goal = run.goal
+    if verdict.action not in {"complete", "continue"} or goal.repository is None or head == goal.base_sha:
+        return "", []
+    if goal.base_bundle is None or run.rollout.head_bundle is None or not services.still_mine(run):
+        return "", []
+    branch = f"compymac/{goal.short_id}/{run.rollout.number}"
+    bundles = [load_blob(goal.base_bundle.pk), load_blob(run.rollout.head_bundle.pk)]
+    release_connection()
+    try:
+        deliver(tools.folder / "quarantine", Path(goal.repository.path), bundles, head, branch)
+    except DeliveryProblem as problem:
+        return "", [f"the branch {branch} could not be made: {problem}; the patch is kept"]
+    return branch, []
+
+
+def _clip(text: str, longest: int) -> str:
+    """Head and tail, with a word about what was left out."""
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]}\n[… {len(text) - 2 * half} characters left out …]\n{text[-half:]}"
+
+
+def _review_artifact(tools: Tools, active: ActiveRun, successor: str) -> Run | None:
+    """A review called by hand on a result artifact: its diff, checks and commands are the evidence."""
+    run = active.run
+    value = DistributedArtifactStore().get(run.goal.context.get("result", ""))
+    release_connection()
+    journal = Journal(active)
+    journal.open()
+    agent = ReflectorAgent(journal.llm(tools.make_llm()))
+    verdict = agent.judge(agent.brief_of(value if isinstance(value, dict) else {"result": value}))
+    return services.record_review(run, Judged(verdict, "", [], False), successor)
