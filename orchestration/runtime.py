@@ -1,0 +1,233 @@
+"""The composition root of a worker process: settings → LLM, sandbox, publisher; and its two plain threads.
+
+`heartbeat` extends the leases of this process's runs and tells those that were cancelled; `housekeeper` sweeps in turn with the other
+processes, and claims queued runs directly when threads idle (so nothing waits for a lost message, or for a Redis that is away).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+from celery.signals import celeryd_after_setup, worker_shutting_down
+from django.conf import settings
+
+from agents.errors import AgentError
+from agents.llm.registry import from_environment
+from agents.ports import LLM
+from agents.sandbox import registry as sandboxes
+
+from . import dispatch, services
+from .active import FENCED, ActiveRun, ActiveRuns
+from .broker import require_own_broker
+from .journal import release_connection
+from .models import Run
+from .runs.bench import Tools
+from .runs.envelope import perform
+from .services.heartbeats import beat, say_hello, take_leave
+from .states import QUEUE_OF, Queue
+
+log = logging.getLogger(__name__)
+MOST_IN_A_ROW = 8  # runs of one goal that a thread works before it looks at the others
+GRACE = 10.0  # seconds that a drain waits for safe points before it ends what is in flight
+
+
+class Worker:
+    """What this process works with: its name, its tools, its active runs."""
+
+    def __init__(self, queues: Sequence[str], threads: int) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+        self.queues = tuple(queues)
+        self.active = ActiveRuns(threads)
+        self.alive_for = settings.LEASE_SECONDS * 2 / 3
+        self._ended = threading.Event()
+        self._own = ThreadPoolExecutor(threads, thread_name_prefix="claimed")
+        self._tools: Tools | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def tools(self) -> Tools:
+        """Made at the first use, so that a worker without a model can start and say what is missing, run by run."""
+        with self._lock:
+            if self._tools is None:
+                self._tools = make_tools(self.name)
+            return self._tools
+
+    # ---- the work
+
+    def work(self, run_id: str) -> None:
+        """A message named this run: claim it and go on for as long as there is work on its queue. Returns at once if not to be had."""
+        if not self.active.reserve():
+            return
+        try:
+            run = services.claim(run_id, self.name)
+            release_connection()
+            self._go_on(run)
+        finally:
+            self.active.release()
+
+    def _go_on(self, run: Run | None) -> None:
+        in_a_row = 0
+        while run is not None:
+            in_a_row += 1
+            queue = run.queue
+            run = self._perform(run, self.name if in_a_row < MOST_IN_A_ROW and not self.active.draining else "")
+            if run is None and not self.active.draining:
+                in_a_row = 0
+                run = services.pull([queue], self.name, risky=not self.active.risky)
+                release_connection()
+
+    def _perform(self, run: Run, successor: str) -> Run | None:
+        with self.active.working(run, self.alive_for) as active:
+            try:
+                tools = self.tools
+            except AgentError as error:
+                tools = broken_tools(self.name, error)
+            return perform(tools, active, successor)
+
+    def claim_idle(self) -> int:
+        """Queued runs for threads that have nothing to do; how many were begun."""
+        begun = 0
+        while self.active.reserve():
+            run = services.pull(self.queues, self.name, risky=not self.active.risky)
+            if run is None:
+                self.active.release()
+                break
+            begun += 1
+            self._own.submit(self._work_claimed, run)
+        release_connection()
+        return begun
+
+    def _work_claimed(self, run: Run) -> None:
+        try:
+            self._go_on(run)
+        except Exception:
+            log.exception("%s: the thread that worked it broke", run)
+        finally:
+            self.active.release()
+
+    # ---- the threads
+
+    def start(self) -> None:
+        """Say hello and start the two threads."""
+        say_hello(self.name, self.queues, self.active.slots)
+        release_connection()
+        for job, seconds in ((self._heartbeat, settings.LEASE_SECONDS / 6), (self._housekeep, settings.HOUSEKEEPER_SECONDS)):
+            threading.Thread(target=self._every, args=(seconds, job), daemon=True, name=job.__name__.strip("_")).start()
+
+    def _every(self, seconds: float, job: object) -> None:
+        assert callable(job)
+        while not self._ended.wait(seconds):
+            try:
+                job()
+            except Exception:  # noqa: BLE001 - a database that is away must not end the thread
+                log.warning("%s failed; it goes on", getattr(job, "__name__", job), exc_info=True)
+            finally:
+                release_connection()
+
+    def _heartbeat(self) -> None:
+        """One statement extends all leases; what it does not return is not ours any more."""
+        begun = time.monotonic()
+        states = beat(self.name)
+        for active in self.active.all():
+            self._tell(active, states.get((str(active.run.pk), active.run.fence)), begun)
+
+    def _tell(self, active: ActiveRun, wanted: str | None, begun: float) -> None:
+        if wanted is None:
+            # the run may just have been recorded; if it was taken away, nothing that it still does counts
+            if not services.still_mine(active.run):
+                active.stop(FENCED)
+        elif wanted:
+            active.stop(wanted)
+        else:
+            active.alive_until = begun + self.alive_for
+
+    def _housekeep(self) -> None:
+        if services.take_turn("housekeeper", self.name, settings.HOUSEKEEPER_SECONDS * 2):
+            services.sweep()
+        if not self.active.draining:
+            self.claim_idle()
+
+    def drain(self) -> None:
+        """SIGTERM: take nothing more, give back what stops at a safe point, then end what is in flight. No attempt, no loss."""
+        self.active.drain(now=False)
+        ends = time.monotonic() + GRACE
+        while self.active.all() and time.monotonic() < ends:
+            time.sleep(0.1)
+        self.active.drain(now=True)
+        while self.active.all() and time.monotonic() < ends + GRACE:
+            time.sleep(0.1)
+        self._ended.set()
+        take_leave(self.name)
+        release_connection()
+
+
+# ---- making one
+
+
+_worker: Worker | None = None
+
+
+def worker() -> Worker:
+    """This process's worker; in a process that was not started as one (a test, an eager task), it is made without threads."""
+    global _worker
+    if _worker is None:
+        _worker = Worker(Queue.values, settings.CELERY_WORKER_CONCURRENCY)
+    return _worker
+
+
+def make_tools(name: str) -> Tools:
+    """The model and the sandbox that the settings name. Raises Permanent with what to do."""
+    return Tools(name, sandbox_provider(), make_llm, tool_calls=settings.LLM_TOOL_CALLS)
+
+
+def broken_tools(name: str, error: AgentError) -> Tools:
+    """Tools that say at their first use why they are not there: the run's row then holds the remedy."""
+
+    class Missing:
+        layers: tuple[str, ...] = ()
+
+        def __init__(self) -> None:
+            self.name = "none"
+
+        def open(self, spec: object) -> object:
+            raise error
+
+    return Tools(name, Missing(), make_llm)  # type: ignore[arg-type]
+
+
+def make_llm() -> LLM:
+    """A model client for one run."""
+    return from_environment(settings.LLM_ENVIRONMENT)
+
+
+@cache
+def sandbox_provider() -> sandboxes.SandboxProvider:
+    """The first provider of the chain that passes a real trial here."""
+    return sandboxes.choose(settings.SANDBOX, root=settings.WORKSPACES_DIR, parallel=settings.SANDBOX_PARALLEL or None)
+
+
+@celeryd_after_setup.connect
+def start_worker(sender: str, instance: object, **_: object) -> None:
+    """Celery has read its settings and queues: check that broker and database belong together, then start our threads."""
+    global _worker
+    require_own_broker()
+    queues = [name for name in instance.app.amqp.queues.consume_from if name in Queue.values]  # type: ignore[attr-defined]
+    _worker = Worker(queues or list(QUEUE_OF.values()), int(settings.CELERY_WORKER_CONCURRENCY))
+    dispatch.use(dispatch.publish_now)
+    sandboxes.sweep(settings.WORKSPACES_DIR)
+    _worker.start()
+
+
+@worker_shutting_down.connect
+def stop_worker(sig: str = "", **_: object) -> None:
+    """The signal handler must return at once; the drain is a thread that Celery's own shutdown waits for through its pool."""
+    if _worker is not None:
+        threading.Thread(target=_worker.drain, name="drain").start()

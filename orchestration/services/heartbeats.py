@@ -1,0 +1,44 @@
+"""A worker process says that it lives: its row, and the leases of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import F
+from django.db.models.functions import Now
+
+from ..models import Run, Worker
+from ..states import GoalStatus, RolloutStatus, RunStatus
+from ..transitions import repeatable
+
+
+@repeatable
+def say_hello(name: str, queues: Sequence[str], threads: int) -> None:
+    """A new worker process."""
+    Worker.objects.create(id=name, queues=sorted(queues), threads=threads, started_at=Now(), seen_at=Now())
+
+
+@repeatable
+def take_leave(name: str) -> None:
+    """It ended in good order: its row goes. (One that was killed is seen by its age.)"""
+    Worker.objects.filter(pk=name).delete()
+
+
+@repeatable
+def beat(name: str) -> dict[tuple[str, int], str]:
+    """Extend every lease of this worker; (run id, fence) → why it should stop, empty if it should go on."""
+    Worker.objects.filter(pk=name).update(seen_at=Now())
+    mine = Run.objects.filter(worker=name, status=RunStatus.RUNNING)
+    mine.update(lease_until=Now() + timedelta(seconds=settings.LEASE_SECONDS))
+    rows = mine.values_list("pk", "fence", goal_status=F("goal__status"), asked=F("goal__cancelled_at"), rollout_status=F("rollout__status"))
+    return {(str(pk), fence): _wanted(goal, asked, rollout) for pk, fence, goal, asked, rollout in rows}
+
+
+def _wanted(goal: str, cancelled_at: object, rollout: str) -> str:
+    if cancelled_at is not None:
+        return "the goal was cancelled"
+    if rollout == RolloutStatus.CANCELLING:
+        return "another rollout won"
+    return "the goal is paused" if goal == GoalStatus.PAUSED else ""
