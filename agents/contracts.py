@@ -42,7 +42,9 @@ class StepDraft(Contract):
     priority: int = Field(default=5, ge=0, le=10)
     estimated_complexity: Complexity = "medium"
     check: str = Field(default="", max_length=2000, description="a shell command that proves the step, or empty")
-    writes: list[str] = Field(default_factory=list, max_length=100, description="globs of the files it may touch; empty: any")
+    writes: list[str] = Field(
+        default_factory=list, max_length=100, description="globs of the files it may touch; empty: any"
+    )
 
 
 class PlanDraft(Contract):

@@ -99,7 +99,9 @@ class Journal:
             hotpath.lose_call(self.run, pk, tokens, str(error))
             raise (self.active.stopped() if self.active.stop_reason else error) from error
         except AgentError as error:
-            hotpath.settle_call(self.run, pk, reserved=tokens, status=CallStatus.FAILED, error=storable(str(error))[:2000])
+            hotpath.settle_call(
+                self.run, pk, reserved=tokens, status=CallStatus.FAILED, error=storable(str(error))[:2000]
+            )
             raise
         except BaseException as error:
             hotpath.lose_call(self.run, pk, tokens, type(error).__name__)
@@ -113,7 +115,10 @@ class Journal:
             return {}
         commit, bundle = self.checkpoints.save()
         if bundle:
-            self._saved = (commit, save_blob("checkpoint", bundle, media_type="application/x-git-bundle", goal=self.run.goal))
+            self._saved = (
+                commit,
+                save_blob("checkpoint", bundle, media_type="application/x-git-bundle", goal=self.run.goal),
+            )
         elif commit != self._saved[0]:
             self._saved = (commit, None)
         return {"checkpoint": commit, "checkpoint_bundle": self._saved[1]}
@@ -257,7 +262,9 @@ def _read_answer(answer: Mapping[str, Any]) -> bytes:
 def _request_as_json(request: CompletionRequest) -> dict[str, Any]:
     return {
         "messages": [asdict(message) for message in request.messages],
-        "tools": [{"name": t.name, "description": t.description, "parameters": dict(t.parameters)} for t in request.tools],
+        "tools": [
+            {"name": t.name, "description": t.description, "parameters": dict(t.parameters)} for t in request.tools
+        ],
         "schema": dict(request.schema) if request.schema else None,
         "schema_name": request.schema_name,
         "max_tokens": request.max_tokens,

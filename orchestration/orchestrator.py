@@ -59,7 +59,12 @@ class DistributedOrchestrator:
         ended = self._wait(row.pk, lambda g: g.selected_id is not None or g.status in TERMINAL_GOAL or _waits(g))
         rollouts = list(ended.rollouts.order_by("number"))
         winner = _summary(ended.selected) if ended.selected else None
-        answer: dict[str, Any] = {"winner": winner, "strategy": strategy.value, "goal_id": str(ended.pk), "status": ended.status}
+        answer: dict[str, Any] = {
+            "winner": winner,
+            "strategy": strategy.value,
+            "goal_id": str(ended.pk),
+            "status": ended.status,
+        }
         if not early_termination:
             answer["results"] = [_summary(rollout) for rollout in rollouts]
         if winner is None:
@@ -93,7 +98,9 @@ def _waits(goal: Goal) -> bool:
 
 
 def _plan_artifact(rollout: Rollout) -> str | None:
-    made = Run.objects.filter(rollout=rollout, kind=RunKind.PLAN, status=RunStatus.SUCCEEDED).order_by("-revision").first()
+    made = (
+        Run.objects.filter(rollout=rollout, kind=RunKind.PLAN, status=RunStatus.SUCCEEDED).order_by("-revision").first()
+    )
     return services.artifact_id(made) if made else None
 
 

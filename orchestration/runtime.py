@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
+from agents.llm.registry import from_environment
 from celery.signals import celeryd_after_setup, worker_shutting_down
 from django.conf import settings
 
 from agents.errors import AgentError
-from agents.llm.registry import from_environment
 from agents.ports import LLM
 from agents.sandbox import registry as sandboxes
 
@@ -119,7 +119,10 @@ class Worker:
         """Say hello and start the two threads."""
         say_hello(self.name, self.queues, self.active.slots)
         release_connection()
-        for job, seconds in ((self._heartbeat, settings.LEASE_SECONDS / 6), (self._housekeep, settings.HOUSEKEEPER_SECONDS)):
+        for job, seconds in (
+            (self._heartbeat, settings.LEASE_SECONDS / 6),
+            (self._housekeep, settings.HOUSEKEEPER_SECONDS),
+        ):
             threading.Thread(target=self._every, args=(seconds, job), daemon=True, name=job.__name__.strip("_")).start()
 
     def _every(self, seconds: float, job: object) -> None:
@@ -127,7 +130,7 @@ class Worker:
         while not self._ended.wait(seconds):
             try:
                 job()
-            except Exception:  # noqa: BLE001 - a database that is away must not end the thread
+            except Exception:
                 log.warning("%s failed; it goes on", getattr(job, "__name__", job), exc_info=True)
             finally:
                 release_connection()

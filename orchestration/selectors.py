@@ -34,7 +34,9 @@ def rollout_view(goal: Goal, rollout: Rollout) -> flow.RolloutView:
     steps = Step.objects.filter(plan__rollout=rollout, plan__revision=revision).order_by("index")
     runs = [
         run
-        for run in Run.objects.filter(rollout=rollout, revision__in=(revision, revision + 1)).order_by("queued_at", "attempt")
+        for run in Run.objects.filter(rollout=rollout, revision__in=(revision, revision + 1)).order_by(
+            "queued_at", "attempt"
+        )
         if run.revision == (revision + 1 if run.kind == RunKind.PLAN else revision)
     ]
     review = pending_verdict(rollout, revision)
@@ -76,7 +78,9 @@ def _verdict_view(review: Review) -> flow.VerdictView:
 
 def goal_view(goal: Goal, rollouts: list[Rollout]) -> flow.GoalView:
     """What `flow.decide_goal` sees; candidates are numbered in the order in which they ended."""
-    ended = sorted((r for r in rollouts if r.status in TERMINAL_ROLLOUT and r.ended_at), key=lambda r: (r.ended_at, r.number))
+    ended = sorted(
+        (r for r in rollouts if r.status in TERMINAL_ROLLOUT and r.ended_at), key=lambda r: (r.ended_at, r.number)
+    )
     order = {rollout.pk: place for place, rollout in enumerate(ended, 1)}
     candidates = tuple(
         flow.Candidate(r.pk, r.number, r.status, r.verified, r.changed_lines, order.get(r.pk, 0), r.reason)

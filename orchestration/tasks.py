@@ -13,7 +13,9 @@ from . import by_hand, runtime, services
 
 
 @shared_task(name="plan_task", bind=True)
-def plan_task(self: Task, goal: str | None = None, context: dict[str, Any] | None = None, *, run_id: str | None = None) -> str:
+def plan_task(
+    self: Task, goal: str | None = None, context: dict[str, Any] | None = None, *, run_id: str | None = None
+) -> str:
     """Make the plan of a run, or of a goal given here. Returns the artifact's id, `plan-<task id>`."""
     if run_id is not None:
         runtime.worker().work(run_id)
@@ -23,9 +25,7 @@ def plan_task(self: Task, goal: str | None = None, context: dict[str, Any] | Non
 
 
 @shared_task(name="execute_step", bind=True)
-def execute_step(
-    self: Task, step: Any = None, workspace_path: str | None = None, *, run_id: str | None = None
-) -> str:
+def execute_step(self: Task, step: Any = None, workspace_path: str | None = None, *, run_id: str | None = None) -> str:
     """Execute a run's step, or the one given here. Returns the artifact's id, `result-<task id>`."""
     if run_id is not None:
         runtime.worker().work(run_id)
@@ -35,7 +35,9 @@ def execute_step(
 
 
 @shared_task(name="review_result", bind=True)
-def review_result(self: Task, result_artifact_id: str | None = None, *, run_id: str | None = None) -> dict[str, Any] | None:
+def review_result(
+    self: Task, result_artifact_id: str | None = None, *, run_id: str | None = None
+) -> dict[str, Any] | None:
     """Review a run's rollout, or the result artifact named here: action, reasoning, suggested_changes, confidence."""
     if run_id is not None:
         runtime.worker().work(run_id)

@@ -65,11 +65,27 @@ class Change:
         return True
 
     def note(
-        self, kind: str, about: str = "", *, old: str = "", new: str = "", reason: str = "", data: dict[str, Any] | None = None
+        self,
+        kind: str,
+        about: str = "",
+        *,
+        old: str = "",
+        new: str = "",
+        reason: str = "",
+        data: dict[str, Any] | None = None,
     ) -> None:
         """Remember an event; it is written when the transaction ends."""
         self._events.append(
-            Event(goal=self.goal, kind=kind, subject=about[:80], old=old, new=new, by=self.by, reason=reason, data=data or {})
+            Event(
+                goal=self.goal,
+                kind=kind,
+                subject=about[:80],
+                old=old,
+                new=new,
+                by=self.by,
+                reason=reason,
+                data=data or {},
+            )
         )
 
     def wake(self, run: Run) -> None:

@@ -7,14 +7,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agents.checking import as_check
+from agents.environment import prepare_environment
+from agents.workspace import Workspace
 from django.conf import settings
 
-from agents.checking import as_check
 from agents.contracts import CheckResult
-from agents.environment import prepare_environment
 from agents.errors import EnvironmentMissing
 from agents.ports import LLM, Command, Sandbox, SandboxProvider, SandboxSpec
-from agents.workspace import Workspace
 
 from ..active import ActiveRun
 from ..blobs import load_blob
@@ -102,7 +102,9 @@ def spec_for(tools: Tools, goal: Goal, base: bytes, label: str) -> SandboxSpec:
     path = tuple(place if not (folder / "bin").is_dir() else f"{place}/bin" for place, folder in readonly.items())
     if repository.setup and repository.setup_allowed and base:
         release_connection()
-        built = prepare_environment(tools.provider, tools.folder / "environments", repository.setup, base, goal.base_sha)
+        built = prepare_environment(
+            tools.provider, tools.folder / "environments", repository.setup, base, goal.base_sha
+        )
         readonly[built.place] = built.folder
         path = (*built.path, *path)
     return SandboxSpec(label=label, readonly=readonly, path=path)
@@ -117,5 +119,3 @@ def refuse_missing(checks: Sequence[CheckResult]) -> None:
 
 def _bytes(artifact: Artifact | None) -> bytes:
     return load_blob(artifact.pk) if artifact is not None else b""
-
-

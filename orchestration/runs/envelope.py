@@ -55,7 +55,9 @@ def _report(active: ActiveRun, error: BaseException, successor: str) -> None:
                 services.pause_goal(run.goal_id, cap=error.cap, reason=str(error), by=run.worker)
                 services.stand_down(run, str(error))
             case Conflict():
-                services.record_failure(run, RunStatus.FAILED, error.kind, str(error), outcome={"files": list(error.files)})
+                services.record_failure(
+                    run, RunStatus.FAILED, error.kind, str(error), outcome={"files": list(error.files)}
+                )
             case AgentError():
                 after = error.retry_after if isinstance(error, Transient) else None
                 services.record_failure(run, RunStatus.ERRORED, error.kind, str(error), retry_after=after)
@@ -65,5 +67,3 @@ def _report(active: ActiveRun, error: BaseException, successor: str) -> None:
                 services.record_failure(run, RunStatus.ERRORED, "unknown", text)
     except Fenced:
         log.info("%s was taken over before it could say: %s", run, error)
-
-

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from agents.executor import ExecutorAgent
 from django.conf import settings
 
 from agents.contracts import CheckResult, DoneStep, StepBrief, StepOutcome
-from agents.executor import ExecutorAgent
 
 from .. import services
 from ..active import ActiveRun
@@ -59,7 +59,9 @@ def _prove_and_merge(place: Bench, active: ActiveRun, outcome: StepOutcome, succ
         stored = save_blob("bundle", bundle, media_type="application/x-git-bundle", goal=run.goal) if bundle else None
         report = Merged(onto, merged, stored)
         try:
-            return services.record_step(run, outcome, report, checks, _result(place, run, outcome, report, checks), successor)
+            return services.record_step(
+                run, outcome, report, checks, _result(place, run, outcome, report, checks), successor
+            )
         except HeadMoved:
             onto = _fetch_head(place, run)
             merged = place.workspace.merge(onto, commit, _message(run), place.when)
@@ -89,9 +91,7 @@ def _own_check(place: Bench, run: Run, commit: str) -> list[CheckResult]:
     return checks
 
 
-def _say_no(
-    run: Run, why: str, checks: Sequence[CheckResult], outcome: StepOutcome, successor: str
-) -> Run | None:
+def _say_no(run: Run, why: str, checks: Sequence[CheckResult], outcome: StepOutcome, successor: str) -> Run | None:
     """An honest failure: the work itself says no, or its check does."""
     return services.record_failure(
         run, RunStatus.FAILED, "work", why, checks=checks, outcome=outcome.model_dump(), successor=successor

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from agents.checking import discover_checks
-from agents.contracts import CheckResult, DoneStep, PlanBrief
 from agents.planner import PlannerAgent
 from agents.source import Source, empty_source, read_source
 from agents.survey import survey, tracked_files
+
+from agents.contracts import CheckResult, DoneStep, PlanBrief
 
 from .. import services
 from ..active import ActiveRun

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.checking import CHECK_FILES, HARNESS_FILES
-from agents.contracts import CheckResult, DoneStep, Evidence, ReviewBrief, Verdict
 from agents.delivery import DeliveryProblem, deliver
 from agents.reviewer import ReflectorAgent, overrule
+
+from agents.contracts import CheckResult, DoneStep, Evidence, ReviewBrief, Verdict
 
 from .. import services
 from ..active import ActiveRun
@@ -34,7 +35,10 @@ def review(tools: Tools, active: ActiveRun, successor: str) -> Run | None:
     head = run.base_commit or run.goal.base_sha
     with bench(tools, active, run.goal, f"review-{str(run.pk)[:8]}") as place:
         open_at(place, run.goal, run.rollout.head_bundle, head)
-        patch, lines = place.workspace.diff(run.goal.base_sha, head), place.workspace.changed_lines(run.goal.base_sha, head)
+        patch, lines = (
+            place.workspace.diff(run.goal.base_sha, head),
+            place.workspace.changed_lines(run.goal.base_sha, head),
+        )
         before = base_checks(run.goal)
         after = _checks_on_result(place, run, before, head)
         journal = Journal(active)
@@ -90,7 +94,12 @@ def _brief(run: Run, patch: str, before: Sequence[CheckResult], after: Sequence[
 
 def _check_evidence(checks: Sequence[CheckResult], prefix: str) -> list[Evidence]:
     return [
-        Evidence(id=f"{prefix}{n}", title=f"check: {check.command}", exit_code=check.exit_code, output=_clip(check.output, 6000))
+        Evidence(
+            id=f"{prefix}{n}",
+            title=f"check: {check.command}",
+            exit_code=check.exit_code,
+            output=_clip(check.output, 6000),
+        )
         for n, check in enumerate(checks, 1)
     ]
 
@@ -99,7 +108,9 @@ def _step_evidence(run: Run) -> list[Evidence]:
     """The steps' own checks, in the order in which they ran."""
     rows = Check.objects.filter(rollout=run.rollout, phase=CheckPhase.STEP).order_by("pk")[:COMMANDS_SHOWN]
     return [
-        Evidence(id=f"s{n}", title=f"a step's check: {row.command}", exit_code=row.exit_code, output=_clip(row.output, 2000))
+        Evidence(
+            id=f"s{n}", title=f"a step's check: {row.command}", exit_code=row.exit_code, output=_clip(row.output, 2000)
+        )
         for n, row in enumerate(rows, 1)
     ]
 

@@ -113,7 +113,11 @@ def _start_plan(change: Change, rollout: Rollout, view: flow.RolloutView, action
         Rollout.objects.filter(pk=rollout.pk).update(replans=rollout.replans)
         brief = {"feedback": action.feedback}
     else:
-        last = Run.objects.filter(rollout=rollout, kind=RunKind.PLAN, revision=view.revision + 1).order_by("attempt").last()
+        last = (
+            Run.objects.filter(rollout=rollout, kind=RunKind.PLAN, revision=view.revision + 1)
+            .order_by("attempt")
+            .last()
+        )
         brief = {"feedback": last.brief.get("feedback", "")} if last else {}
     _queue(change, rollout, RunKind.PLAN, view.revision + 1, action.delay, brief=brief)
 
@@ -137,7 +141,9 @@ def _queue(
     brief: dict[str, str] | None = None,
 ) -> Run:
     """A new queued run, and a worker woken for it unless it has to wait first."""
-    earlier = Run.objects.filter(rollout=rollout, kind=kind, revision=revision, step=step).exclude(status=RunStatus.CANCELLED)
+    earlier = Run.objects.filter(rollout=rollout, kind=kind, revision=revision, step=step).exclude(
+        status=RunStatus.CANCELLED
+    )
     run = Run.objects.create(
         goal=change.goal,
         rollout=rollout,

@@ -101,5 +101,3 @@ def _start_the_clock(goal: Goal) -> None:
         now = timezone.now()
         Goal.objects.filter(pk=goal.pk).update(started_at=now, deadline_at=now + timedelta(seconds=seconds))
         goal.started_at = now
-
-

@@ -90,11 +90,18 @@ def record_plan(run: Run, draft: PlanDraft, successor: str = "") -> Run | None:
 
 @repeatable
 def record_step(
-    run: Run, outcome: StepOutcome, merged: Merged, checks: Sequence[CheckResult], result: dict[str, Any], successor: str = ""
+    run: Run,
+    outcome: StepOutcome,
+    merged: Merged,
+    checks: Sequence[CheckResult],
+    result: dict[str, Any],
+    successor: str = "",
 ) -> Run | None:
     """The step has succeeded, and its commit is the rollout's head. Raises HeadMoved when the head is another by now."""
     with locked(run.goal_id, by=run.worker) as change:
-        moved = {"head": merged.commit} if merged.bundle is None else {"head": merged.commit, "head_bundle": merged.bundle}
+        moved = (
+            {"head": merged.commit} if merged.bundle is None else {"head": merged.commit, "head_bundle": merged.bundle}
+        )
         _refuse_strangers(run)
         if not Rollout.objects.filter(pk=run.rollout_id, head=merged.onto).update(**moved):
             raise HeadMoved
@@ -113,15 +120,25 @@ def record_review(run: Run, judged: Judged, successor: str = "") -> Run | None:
     with locked(run.goal_id, by=run.worker) as change:
         _keep_checks(change, run, judged.checks, CheckPhase.FINAL)
         _close(change, run, RunStatus.SUCCEEDED, commit=judged.commit, outcome=verdict.model_dump(exclude={"findings"}))
-        said = verdict.model_dump(include={"action", "steps", "reasoning", "suggested_changes", "confidence", "evidence"})
+        said = verdict.model_dump(
+            include={"action", "steps", "reasoning", "suggested_changes", "confidence", "evidence"}
+        )
         findings = [finding.model_dump() for finding in verdict.findings]
         Review.objects.create(
-            rollout=run.rollout, plan=run.plan, run=run, commit=judged.commit, proven=judged.proven, findings=findings, **said
+            rollout=run.rollout,
+            plan=run.plan,
+            run=run,
+            commit=judged.commit,
+            proven=judged.proven,
+            findings=findings,
+            **said,
         )
         Rollout.objects.filter(pk=run.rollout_id).update(
             changed_lines=judged.changed_lines, patch=judged.patch, branch=judged.branch
         )
-        change.note("review.recorded", f"{verdict.action}", reason=verdict.reasoning, data={"confidence": verdict.confidence})
+        change.note(
+            "review.recorded", f"{verdict.action}", reason=verdict.reasoning, data={"confidence": verdict.confidence}
+        )
         for remark in judged.remarks:
             change.note("branch.refused", reason=remark)
         advance(change)
@@ -179,5 +196,10 @@ def _keep_checks(change: Change, run: Run, checks: Sequence[CheckResult], phase:
             **row,
         )
         new = "passed" if check.passed else "failed"
-        data = {"phase": phase.value, "exit_code": check.exit_code, "command": check.command[:300], "origin": check.origin}
+        data = {
+            "phase": phase.value,
+            "exit_code": check.exit_code,
+            "command": check.command[:300],
+            "origin": check.origin,
+        }
         change.note("check.ran", phase.label, new=new, reason=check.command[:300], data=data)

@@ -84,7 +84,9 @@ def submit_goal(
         origin=origin,
     )
     if (setup or toolchain) and not (allow_repo and repo):
-        raise BadInput("setup commands and toolchains belong to a repository that is named by its owner: give --repo too")
+        raise BadInput(
+            "setup commands and toolchains belong to a repository that is named by its owner: give --repo too"
+        )
     place = clean_repository(repo, allow=allow_repo) if repo else None
     return _submit(wish, place, clean_script(setup), clean_toolchain(toolchain), by)
 
@@ -270,7 +272,9 @@ def clean_repository(repo: str | os.PathLike[str], *, allow: bool) -> str:
     if not path.is_dir():
         raise BadInput(f"there is no folder {_shown(path)}")
     if not (path / ".git").exists():
-        raise BadInput(f"{_shown(path)} is not a git repository's top folder (it has no .git): run `git init` there, or name another")
+        raise BadInput(
+            f"{_shown(path)} is not a git repository's top folder (it has no .git): run `git init` there, or name another"
+        )
     return str(path)
 
 

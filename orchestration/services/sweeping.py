@@ -32,7 +32,9 @@ def sweep() -> dict[str, int]:
     counts = {
         "leases": _each(_lost_runs(), _lose),
         "deadlines": _each(_overdue_runs(), _overrun),
-        "goals_paused": _each(_overdue_goals(), lambda pk: bool(pause_goal(pk, cap="seconds", reason="its hours are used"))),
+        "goals_paused": _each(
+            _overdue_goals(), lambda pk: bool(pause_goal(pk, cap="seconds", reason="its hours are used"))
+        ),
         "advanced": _each(_idle_goals(), lambda pk: advance_goal(pk) is None),
         "woken": wake_forgotten(),
     }
@@ -45,7 +47,9 @@ def sweep() -> dict[str, int]:
 def take_turn(name: str, holder: str, seconds: float) -> bool:
     """One holder at a time does the job `name`, for `seconds` or until it takes its next turn."""
     until = Now() + timedelta(seconds=seconds)
-    Lease.objects.bulk_create([Lease(name=name, holder="", until=timezone.now() - timedelta(days=1))], ignore_conflicts=True)
+    Lease.objects.bulk_create(
+        [Lease(name=name, holder="", until=timezone.now() - timedelta(days=1))], ignore_conflicts=True
+    )
     free = Q(holder=holder) | Q(until__lt=Now())
     return bool(Lease.objects.filter(free, name=name).update(holder=holder, until=until))
 
@@ -67,7 +71,9 @@ def wake_forgotten() -> int:
 
 
 def _lost_runs() -> Iterable[object]:
-    return Run.objects.filter(status=RunStatus.RUNNING, lease_until__lt=Now()).values_list("pk", flat=True)[:MOST_AT_ONCE]
+    return Run.objects.filter(status=RunStatus.RUNNING, lease_until__lt=Now()).values_list("pk", flat=True)[
+        :MOST_AT_ONCE
+    ]
 
 
 @repeatable
@@ -91,7 +97,9 @@ def _lose(run_pk: object) -> bool:
 
 
 def _overdue_runs() -> Iterable[object]:
-    return Run.objects.filter(status=RunStatus.RUNNING, deadline_at__lt=Now()).values_list("pk", flat=True)[:MOST_AT_ONCE]
+    return Run.objects.filter(status=RunStatus.RUNNING, deadline_at__lt=Now()).values_list("pk", flat=True)[
+        :MOST_AT_ONCE
+    ]
 
 
 @repeatable
