@@ -134,10 +134,11 @@ class SandboxSpec:
     """What one sandbox is made of. `label` holds ids only (it is visible inside).
 
     `readonly`: place inside → host folder, mounted read-only; a *toolchain* or *environment* folder also puts its `bin` on PATH when
-    its place inside is listed in `path`.
+    its place inside is listed in `path`. `place`: where the writable folder is mounted inside.
     """
 
     label: str
+    place: str = "/workspace"
     readonly: Mapping[str, Path] = field(default_factory=dict)
     path: tuple[str, ...] = ()
     memory_mib: int = 4096
@@ -166,10 +167,11 @@ class Sandbox(Protocol):
 
 
 class SandboxProvider(Protocol):
-    """Where sandboxes come from. `name` and `layers` are shown to people."""
+    """Where sandboxes come from. `name` and `layers` are shown to people; what is put below `scratch` may be mounted read-only."""
 
     name: str
     layers: tuple[str, ...]
+    scratch: Path
 
     def open(self, spec: SandboxSpec) -> Sandbox:
         """A new, empty sandbox."""

@@ -1,0 +1,1 @@
+"""Local sandboxes: bubblewrap, and Landlock + seccomp where namespaces are refused. Never unsandboxed."""
