@@ -15,7 +15,14 @@ from .slots import Slots, Uids
 
 PASSWD = b"agent:x:1000:1000:agent:/home/agent:/bin/bash\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
 GROUP = b"agent:x:1000:\nnogroup:x:65534:\n"
-NETWORK_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/ssl", "/etc/gai.conf", "/usr/share/ca-certificates")
+NETWORK_FILES = (
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/ssl",
+    "/etc/gai.conf",
+    "/usr/share/ca-certificates",
+)
 INSTALLER_FOLDERS = ("PIP_FIND_LINKS",)
 INNER = 'prlimit --nproc="$1" -- /bin/bash -c "$2"; exit $?'
 
@@ -74,7 +81,16 @@ def _options(box: LocalSandbox, command: Command, data: dict[str, int], status: 
     place = box.spec.place
     options = [
         *("--unshare-all", "--unshare-user", "--disable-userns", "--uid", "1000", "--gid", "1000"),
-        *("--hostname", "sandbox", "--die-with-parent", "--new-session", "--as-pid-1", "--cap-drop", "ALL", "--clearenv"),
+        *(
+            "--hostname",
+            "sandbox",
+            "--die-with-parent",
+            "--new-session",
+            "--as-pid-1",
+            "--cap-drop",
+            "ALL",
+            "--clearenv",
+        ),
     ]
     if command.network:
         options.append("--share-net")
@@ -83,8 +99,20 @@ def _options(box: LocalSandbox, command: Command, data: dict[str, int], status: 
     options += ["--ro-bind", "/usr", "/usr"]
     for name in ("bin", "sbin", "lib", "lib64"):
         options += _system_folder(name)
-    options += ["--ro-bind-data", str(data["passwd"]), "/etc/passwd", "--ro-bind-data", str(data["group"]), "/etc/group"]
-    for path in ("/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs", *(NETWORK_FILES if command.network else ())):
+    options += [
+        "--ro-bind-data",
+        str(data["passwd"]),
+        "/etc/passwd",
+        "--ro-bind-data",
+        str(data["group"]),
+        "/etc/group",
+    ]
+    for path in (
+        "/etc/ld.so.cache",
+        "/etc/alternatives",
+        "/etc/ssl/certs",
+        *(NETWORK_FILES if command.network else ()),
+    ):
         options += ["--ro-bind-try", path, path]
     options += ["--proc", "/proc", "--dev", "/dev"]
     for size, folder in ((512, "/tmp"), (256, "/home/agent"), (64, "/dev/shm")):  # noqa: S108
@@ -121,5 +149,3 @@ def _memory(data: bytes) -> int:
     os.write(fd, data)
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
-
-

@@ -15,8 +15,12 @@ def clean_path(path: str) -> tuple[str, ...]:
     """The components of a relative path that leads nowhere else. Raises FileProblem."""
     parts = tuple(path.split("/"))
     if not path or "\0" in path or path.startswith("/") or any(part in ("", ".", "..") for part in parts):
-        raise FileProblem(f"{_shown(path)} is not a relative path inside the workspace (no leading /, no .., no empty part)")
-    if len(path.encode("utf-8", "surrogatepass")) > 4000 or any(len(part.encode("utf-8", "replace")) > 255 for part in parts):
+        raise FileProblem(
+            f"{_shown(path)} is not a relative path inside the workspace (no leading /, no .., no empty part)"
+        )
+    if len(path.encode("utf-8", "surrogatepass")) > 4000 or any(
+        len(part.encode("utf-8", "replace")) > 255 for part in parts
+    ):
         raise FileProblem(f"{_shown(path)} is too long for a path")
     return parts
 
@@ -48,7 +52,9 @@ def _read_regular(fd: int, path: str, max_bytes: int) -> bytes:
     if found.st_nlink > 1:
         raise FileProblem(f"{_shown(path)} has several names (hard links) and is not read")
     if found.st_size > max_bytes:
-        raise FileProblem(f"{_shown(path)} has {found.st_size} bytes, more than the {max_bytes} that can be read at once")
+        raise FileProblem(
+            f"{_shown(path)} has {found.st_size} bytes, more than the {max_bytes} that can be read at once"
+        )
     with os.fdopen(os.dup(fd), "rb") as file:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:

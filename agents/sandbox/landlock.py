@@ -23,7 +23,14 @@ class LandlockProvider:
     """Sandboxes in folders below `root`; the workspace is seen at its real path, and read-only folders at theirs."""
 
     name = "landlock"
-    layers = ("landlock", "no network", "no loopback", "seccomp", "host processes countable", "resource limits per process")
+    layers = (
+        "landlock",
+        "no network",
+        "no loopback",
+        "seccomp",
+        "host processes countable",
+        "resource limits per process",
+    )
 
     def __init__(self, root: Path, parallel: int | None = None) -> None:
         self.root = root

@@ -121,7 +121,9 @@ class LocalSandbox:
         script = WRITE.format(path=shlex.quote(path))
         result = self.run(Command(f'cd "$VAULT"\n{script}' if vault else script, timeout=60, stdin=data, vault=vault))
         if not result.ok:
-            raise FileProblem(f"{path[:200]!r} cannot be written: {result.stderr.strip()[-300:] or result.limit or 'refused'}")
+            raise FileProblem(
+                f"{path[:200]!r} cannot be written: {result.stderr.strip()[-300:] or result.limit or 'refused'}"
+            )
 
     def close(self) -> None:
         with self._lock:
@@ -218,7 +220,11 @@ def environment(
         "PWD": workspace,
         **GIT_ENVIRONMENT,
     }
-    env |= {f"MOUNT_{Path(inside).name.upper()}": mounted(inside) for inside in box.spec.readonly if Path(inside).name.isalpha()}
+    env |= {
+        f"MOUNT_{Path(inside).name.upper()}": mounted(inside)
+        for inside in box.spec.readonly
+        if Path(inside).name.isalpha()
+    }
     if command.vault:
         env["VAULT"] = vault
     if command.network:
@@ -228,7 +234,15 @@ def environment(
 
 # where package installers find their index and its certificates on this host; a value with credentials in it is not passed
 INSTALLER_VARIABLES = frozenset(
-    "PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_CERT PIP_DEFAULT_TIMEOUT NPM_CONFIG_REGISTRY SSL_CERT_FILE".split()
+    [
+        "PIP_INDEX_URL",
+        "PIP_EXTRA_INDEX_URL",
+        "PIP_FIND_LINKS",
+        "PIP_CERT",
+        "PIP_DEFAULT_TIMEOUT",
+        "NPM_CONFIG_REGISTRY",
+        "SSL_CERT_FILE",
+    ]
 )
 
 

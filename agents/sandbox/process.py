@@ -61,7 +61,9 @@ class Ended:
 class Chain:
     """A running chain. `kill` may be called from any thread; the spawning thread must be the one that waits (die-with-parent)."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], pass_fds: Sequence[int], end_signal: signal.Signals) -> None:
+    def __init__(
+        self, argv: Sequence[str], env: Mapping[str, str], pass_fds: Sequence[int], end_signal: signal.Signals
+    ) -> None:
         self._signal = end_signal
         self._stopped = ""
         self._lock = threading.Lock()

@@ -15,7 +15,9 @@ Answer = CommandResult | str | Callable[[Command], CommandResult]
 class RecordedSandbox:
     """`results`: part of a script → its result (a text stands for exit code 0). What is not listed exits with 127."""
 
-    def __init__(self, files: Mapping[str, bytes | str] | None = None, results: Mapping[str, Answer] | None = None) -> None:
+    def __init__(
+        self, files: Mapping[str, bytes | str] | None = None, results: Mapping[str, Answer] | None = None
+    ) -> None:
         self.files = {path: data.encode() if isinstance(data, str) else data for path, data in (files or {}).items()}
         self.results = dict(results or {})
         self.commands: list[Command] = []
@@ -30,7 +32,9 @@ class RecordedSandbox:
                 if callable(answer):
                     return answer(command)
                 return CommandResult(0, answer) if isinstance(answer, str) else answer
-        return CommandResult(127, "", f"bash: {command.script.split()[0] if command.script.split() else ''}: command not found")
+        return CommandResult(
+            127, "", f"bash: {command.script.split()[0] if command.script.split() else ''}: command not found"
+        )
 
     def read(self, path: str, max_bytes: int = 1_048_576) -> bytes:
         clean_path(path.removeprefix("vault:"))

@@ -91,7 +91,10 @@ def probe(name: str, root: Path) -> Probe:
 def diagnose(name: str, said: str, facts: Platform) -> tuple[str, str]:
     """PURE: (cause, remedy) from what the trial said and what the host is."""
     if facts.system != "linux":
-        return f"{name} needs Linux", "On macOS run panel and Redis here, and the steps on a Linux worker or by locale2b."
+        return (
+            f"{name} needs Linux",
+            "On macOS run panel and Redis here, and the steps on a Linux worker or by locale2b.",
+        )
     if facts.wsl1:
         return "this is WSL 1, which has no Linux kernel", "Convert the distribution: wsl --set-version <name> 2"
     if found := re.search(r"(\w+) is not installed: (apt-get install \S+)", said):
@@ -99,9 +102,15 @@ def diagnose(name: str, said: str, facts: Platform) -> tuple[str, str]:
     if "seccomp" in said and ("libseccomp" in said or "Unable to find" in said):
         return "libseccomp is not installed", "apt-get install libseccomp2"
     if name == "landlock" and ("no Landlock" in said or "landlock" in said):
-        return "the kernel has no Landlock (Linux ≥ 5.13 with it switched on)", "Use a newer kernel, or user namespaces for bubblewrap."
+        return (
+            "the kernel has no Landlock (Linux ≥ 5.13 with it switched on)",
+            "Use a newer kernel, or user namespaces for bubblewrap.",
+        )
     if "uid map: Permission denied" in said or "RTM_NEWADDR" in said or facts.apparmor_restricts:
-        return "AppArmor restricts user namespaces (Ubuntu 23.10 and later)", f"Allow them to bwrap alone:\n{APPARMOR_PROFILE}"
+        return (
+            "AppArmor restricts user namespaces (Ubuntu 23.10 and later)",
+            f"Allow them to bwrap alone:\n{APPARMOR_PROFILE}",
+        )
     if "Resource temporarily unavailable" in said:
         return "the user's limit of processes is reached", "Raise it (ulimit -u), or end some processes."
     if "nknown option" in said:
@@ -110,7 +119,9 @@ def diagnose(name: str, said: str, facts: Platform) -> tuple[str, str]:
 
 
 def _namespaces(said: str, facts: Platform) -> tuple[str, str]:
-    refused = "No permissions to create" in said or "Operation not permitted" in said or "Creating new namespace" in said
+    refused = (
+        "No permissions to create" in said or "Operation not permitted" in said or "Creating new namespace" in said
+    )
     if facts.max_user_namespaces == 0:
         return "user namespaces are switched off", "sysctl user.max_user_namespaces=15000 (and in /etc/sysctl.d)"
     if facts.unprivileged_clone == 0:

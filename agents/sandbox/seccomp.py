@@ -7,14 +7,59 @@ import os
 import socket
 from typing import Any
 
-DENIED = """
-    ptrace process_vm_readv process_vm_writev process_madvise kcmp pidfd_getfd
-    mount umount2 pivot_root chroot setns unshare open_tree move_mount mount_setattr fsopen fsconfig fsmount fspick
-    name_to_handle_at open_by_handle_at
-    bpf userfaultfd perf_event_open io_uring_setup io_uring_enter io_uring_register keyctl add_key request_key fanotify_init
-    init_module finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff acct quotactl quotactl_fd syslog
-    settimeofday clock_settime clock_adjtime adjtimex iopl ioperm modify_ldt personality
-""".split()
+DENIED = [
+    "ptrace",
+    "process_vm_readv",
+    "process_vm_writev",
+    "process_madvise",
+    "kcmp",
+    "pidfd_getfd",
+    "mount",
+    "umount2",
+    "pivot_root",
+    "chroot",
+    "setns",
+    "unshare",
+    "open_tree",
+    "move_mount",
+    "mount_setattr",
+    "fsopen",
+    "fsconfig",
+    "fsmount",
+    "fspick",
+    "name_to_handle_at",
+    "open_by_handle_at",
+    "bpf",
+    "userfaultfd",
+    "perf_event_open",
+    "io_uring_setup",
+    "io_uring_enter",
+    "io_uring_register",
+    "keyctl",
+    "add_key",
+    "request_key",
+    "fanotify_init",
+    "init_module",
+    "finit_module",
+    "delete_module",
+    "kexec_load",
+    "kexec_file_load",
+    "reboot",
+    "swapon",
+    "swapoff",
+    "acct",
+    "quotactl",
+    "quotactl_fd",
+    "syslog",
+    "settimeofday",
+    "clock_settime",
+    "clock_adjtime",
+    "adjtimex",
+    "iopl",
+    "ioperm",
+    "modify_ldt",
+    "personality",
+]
 FAMILIES = (socket.AF_UNIX, 16, 17, 38, 40)  # unix, netlink, packet, alg, vsock
 INTERNET = (socket.AF_INET, socket.AF_INET6)
 NEW_NAMESPACES = (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000, 0x00000080)
