@@ -1,0 +1,99 @@
+"""PURE: checks, what they say, and which ones a repository shows by itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .contracts import CheckResult
+from .errors import FileProblem
+from .ports import CommandResult
+
+NOT_FOUND = re.compile(
+    r"(?:bash|sh|/bin/sh|line \d+|\d+): (?:line \d+: )?(\S+?): (?:command )?not found|No module named '?([\w.]+)'?"
+)
+NO_MODULE_RUN = re.compile(r"^\S*python\S*: No module named (\S+)", re.MULTILINE)
+
+# what a check reads to judge: restored from the base commit before the final checks, so that nobody edits the exam
+CHECK_FILES = (
+    "tests/**", "test/**", "**/tests/**", "**/test/**", "spec/**", "**/__tests__/**",
+    "**/test_*.py", "**/*_test.py", "**/*_test.go", "**/*.test.*", "**/*.spec.*", "**/conftest.py",
+)  # fmt: skip
+# names that change what a runner does wherever they turn up: a new one is removed before the final checks
+HARNESS_FILES = (
+    "conftest.py", "pytest.ini", "tox.ini", ".coveragerc", "sitecustomize.py", "usercustomize.py",
+    "jest.config.js", "jest.config.ts", "vitest.config.ts", "vitest.config.js", ".mocharc.js", ".mocharc.json",
+)  # fmt: skip
+
+
+def as_check(command: str, origin: Any, commit: str, result: CommandResult) -> CheckResult:
+    """One check's run as evidence."""
+    return CheckResult(
+        command=command,
+        origin=origin,
+        passed=result.ok,
+        exit_code=result.exit_code,
+        timed_out=result.timed_out,
+        missing=missing_program(result),
+        output=result.output + (f"\n[ended by a limit: {result.limit}]" if result.limit else ""),
+        commit=commit,
+    )
+
+
+def missing_program(result: CommandResult) -> str:
+    """The program (or Python runner module) that the sandbox lacks, or an empty text."""
+    if result.exit_code == 127 and (found := NOT_FOUND.search(result.stderr) or NOT_FOUND.search(result.stdout)):
+        return (found[1] or found[2] or "")[:200]
+    if result.exit_code == 1 and (found := NO_MODULE_RUN.search(result.stderr)):
+        return found[1][:200]
+    return "a program" if result.exit_code == 127 else ""
+
+
+def discover_checks(paths: Sequence[str], read: Callable[[str], bytes]) -> list[str]:
+    """The test commands that a repository shows; the first language that fits."""
+    names = set(paths)
+    python = _python_check(paths, names, read)
+    if python:
+        return [python]
+    if "package.json" in names and _has_npm_test(_text(read, "package.json")):
+        return ["npm test --silent"]
+    if "go.mod" in names:
+        return ["go test ./..."]
+    if "Cargo.toml" in names:
+        return ["cargo test --quiet"]
+    if "Makefile" in names and re.search(r"^test:", _text(read, "Makefile"), re.MULTILINE):
+        return ["make test"]
+    return []
+
+
+def _python_check(paths: Sequence[str], names: set[str], read: Callable[[str], bytes]) -> str:
+    tests = [path for path in paths if re.search(r"(^|/)(test_[^/]*|[^/]*_test)\.py$", path)]
+    if not tests:
+        return ""
+    configured = "pytest.ini" in names or "conftest.py" in {path.rsplit("/", 1)[-1] for path in paths}
+    configured = configured or "[tool.pytest" in _text(read, "pyproject.toml" if "pyproject.toml" in names else "")
+    if configured or any(
+        re.search(r"^\s*(import|from) pytest", _text(read, path), re.MULTILINE) for path in tests[:20]
+    ):
+        return "python3 -m pytest -q"
+    folder = next((place for place in ("tests", "test") if any(path.startswith(f"{place}/") for path in tests)), "")
+    return f"python3 -m unittest discover -s {folder} -t ." if folder else "python3 -m unittest discover"
+
+
+def _has_npm_test(text: str) -> bool:
+    try:
+        script = json.loads(text).get("scripts", {}).get("test", "")
+    except (ValueError, AttributeError):
+        return False
+    return bool(script) and "no test specified" not in script
+
+
+def _text(read: Callable[[str], bytes], path: str) -> str:
+    if not path:
+        return ""
+    try:
+        return read(path).decode("utf-8", "replace")
+    except FileProblem:
+        return ""

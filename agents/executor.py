@@ -1,0 +1,68 @@
+"""The executor: one step, worked in a sandbox. The engine's entry point is `ExecutorAgent.execute`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .contracts import StepBrief, StepDraft, StepOutcome
+from .facade import default_llm, workspace_sandbox
+from .loop import Loop
+from .ports import LLM, Message, Sandbox
+from .prompting import render, told
+from .tools import TOOLS, Bench
+
+
+class ExecutorAgent:
+    """`ExecutorAgent(llm, sandbox).execute(brief)`; or `ExecutorAgent(workspace="folder").execute({"description": …})`.
+
+    With `workspace` the folder's files are worked on in a local sandbox, and copied back if the step succeeds. Without `llm` the model of
+    the environment is used (LLM_BASE_URL, LLM_MODEL, LLM_API_KEY).
+    """
+
+    def __init__(
+        self,
+        llm: LLM | None = None,
+        sandbox: Sandbox | None = None,
+        workspace: str | Path | None = None,
+        *,
+        max_turns: int = 20,
+        command_timeout: float = 120.0,
+        tool_calls: bool = True,
+    ) -> None:
+        self._llm = llm
+        self._sandbox = sandbox
+        self._workspace = workspace
+        self._max_turns = max_turns
+        self._timeout = command_timeout
+        self._tool_calls = tool_calls
+
+    def execute(self, step: StepBrief | Mapping[str, Any] | str) -> StepOutcome:
+        """Work the step to its `finish`, or until a limit strikes. Errors of the ports pass through."""
+        brief = as_brief(step)
+        if self._sandbox is not None:
+            return self._loop(brief, self._sandbox)
+        with workspace_sandbox(self._workspace) as opened:
+            outcome = self._loop(brief, opened.sandbox)
+            if outcome.success:
+                opened.copy_back()
+            return outcome
+
+    def _loop(self, brief: StepBrief, sandbox: Sandbox) -> StepOutcome:
+        prompt = render("executor")
+        if not self._tool_calls:
+            lines = (f"- {name}: {tool.arguments.__doc__} {tool.spec(name).parameters}" for name, tool in TOOLS.items())
+            prompt += render("executor_text", tools="\n".join(lines))
+        messages = [Message("system", prompt), told(f"Your step is number {brief.step.index}.", brief)]
+        bench = Bench(sandbox, self._timeout)
+        return Loop(self._llm or default_llm(), bench, messages, self._max_turns, self._tool_calls).run()
+
+
+def as_brief(step: StepBrief | Mapping[str, Any] | str) -> StepBrief:
+    """A step in the seed's words (a text or a mapping) as a brief."""
+    if isinstance(step, StepBrief):
+        return step
+    said = {"description": step} if isinstance(step, str) else dict(step)
+    draft = StepDraft.model_validate({"index": 0, **said})
+    return StepBrief(goal=draft.description, step=draft)
