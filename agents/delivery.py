@@ -35,7 +35,16 @@ def deliver(quarantine: Path, repo: Path, bundles: Sequence[bytes], commit: str,
     quarantine.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=quarantine) as folder:
         clean = checked(Path(folder), bundles, commit)
-        _git(repo, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", str(clean), f"+{commit}:refs/heads/{branch}")
+        _git(
+            repo,
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-recurse-submodules",
+            "--no-write-fetch-head",
+            str(clean),
+            f"+{commit}:refs/heads/{branch}",
+        )
 
 
 def checked(folder: Path, bundles: Sequence[bytes], commit: str) -> Path:
@@ -85,8 +94,12 @@ def _run(argv: Sequence[str], place: Path) -> None:
     if shutil.which("git", path=env["PATH"]) is None:
         raise DeliveryProblem("git is not installed here")
     try:
-        done = subprocess.run(argv, env=env, capture_output=True, timeout=TIMEOUT, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            argv, env=env, capture_output=True, timeout=TIMEOUT, check=False, stdin=subprocess.DEVNULL
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DeliveryProblem(f"git could not work in {place}: {error}") from error
     if done.returncode:
-        raise DeliveryProblem(done.stderr.decode("utf-8", "replace").strip()[-500:] or f"git ended with {done.returncode}")
+        raise DeliveryProblem(
+            done.stderr.decode("utf-8", "replace").strip()[-500:] or f"git ended with {done.returncode}"
+        )

@@ -67,7 +67,9 @@ def _build(box: Sandbox, setup: str, folder: Path) -> None:
     done = box.run(Command(f"set -e\n{setup}", timeout=SETUP_TIMEOUT, network=True))
     if not done.ok:
         how = "took too long" if done.timed_out else done.limit or f"ended with exit code {done.exit_code}"
-        raise EnvironmentMissing(f"the repository's setup {how}; mend its commands (--setup). Its output:\n{done.output[-3000:]}")
+        raise EnvironmentMissing(
+            f"the repository's setup {how}; mend its commands (--setup). Its output:\n{done.output[-3000:]}"
+        )
     place = box.run(Command("pwd")).stdout.strip()
     made = getattr(box, "workspace", None)
     if not isinstance(made, Path):

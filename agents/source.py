@@ -91,20 +91,39 @@ def refuse_unusable(path: Path, common: Path) -> None:
     """One sentence each, with what to do."""
     owner = common.stat().st_uid
     if owner not in {os.getuid(), int(os.environ.get("SUDO_UID", "-1") or -1)}:
-        raise Permanent(f"repository {path} belongs to another user (uid {owner}): run the worker as that user, or clone it as yours")
+        raise Permanent(
+            f"repository {path} belongs to another user (uid {owner}): run the worker as that user, or clone it as yours"
+        )
     if (common / "shallow").is_file() and (common / "shallow").stat().st_size:
-        raise Permanent(f"repository {path} is shallow, so parts of its history are missing: run `git fetch --unshallow` there first")
+        raise Permanent(
+            f"repository {path} is shallow, so parts of its history are missing: run `git fetch --unshallow` there first"
+        )
     if (common / "objects" / "info" / "alternates").is_file():
-        raise Permanent(f"repository {path} borrows objects from another one: run `git repack -ad && rm .git/objects/info/alternates`")
+        raise Permanent(
+            f"repository {path} borrows objects from another one: run `git repack -ad && rm .git/objects/info/alternates`"
+        )
     if any((common / "objects" / "pack").glob("*.promisor")):
         raise Permanent(f"repository {path} is a partial clone, so objects are missing: clone it without --filter")
     if (common / "reftable").is_dir():
-        raise Permanent(f"repository {path} stores its refs as reftable: run `git refs migrate --ref-format=files` there first")
+        raise Permanent(
+            f"repository {path} stores its refs as reftable: run `git refs migrate --ref-format=files` there first"
+        )
 
 
 def local_changes(path: Path) -> int:
     """How many files of a person's own tree are not committed. Only for that person's own command line: it runs their git."""
-    argv = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", str(path), "status", "--porcelain", "-z"]
+    argv = [
+        "git",
+        "-c",
+        "core.fsmonitor=false",
+        "-c",
+        "core.hooksPath=/dev/null",
+        "-C",
+        str(path),
+        "status",
+        "--porcelain",
+        "-z",
+    ]
     done = subprocess.run(argv, capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
     return sum(1 for entry in done.stdout.split(b"\0") if entry) if done.returncode == 0 else 0
 

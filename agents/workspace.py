@@ -112,7 +112,11 @@ G update-index -q --refresh
         fields = self._sandbox.read("vault:changed", LARGEST_PATCH).split(b"\0")
         changed = [(kind[:1], path) for kind, path in zip(fields[::2], fields[1::2], strict=False)]
         back = [path for kind, path in changed if kind != b"A"]
-        gone = [path for kind, path in changed if kind == b"A" and path.rsplit(b"/", 1)[-1].decode("utf-8", "replace") in harness]
+        gone = [
+            path
+            for kind, path in changed
+            if kind == b"A" and path.rsplit(b"/", 1)[-1].decode("utf-8", "replace") in harness
+        ]
         if back or gone:
             script = f"""cat > "$VAULT/paths"
 head -c {sum(len(path) + 1 for path in back)} "$VAULT/paths" > "$VAULT/back"
@@ -134,7 +138,9 @@ G bundle create -q "$VAULT/out.bundle" refs/compymac/result ^{_sha(base)}""")
 
     def diff(self, old: str, new: str) -> str:
         """A patch that `git apply` takes, binary files included; bytes that are not UTF-8 are kept as surrogates."""
-        self._git(f"""G diff --no-ext-diff --no-textconv --no-color --binary --full-index {_sha(old)} {_sha(new)} > "$VAULT/out.patch\"""")
+        self._git(
+            f"""G diff --no-ext-diff --no-textconv --no-color --binary --full-index {_sha(old)} {_sha(new)} > "$VAULT/out.patch\""""
+        )
         return self._sandbox.read("vault:out.patch", LARGEST_PATCH).decode("utf-8", "surrogateescape")
 
     def changed_lines(self, old: str, new: str) -> int:
