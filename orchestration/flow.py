@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from . import retry
 from .states import (
@@ -32,10 +32,10 @@ Gate = Literal["open", "paused", "cancelling"]
 class RunView:
     """One run of the current revision (or of the plan that comes next), oldest first."""
 
-    id: object
+    id: Any
     kind: str
     status: str
-    step: object = None
+    step: Any = None
     error_kind: str = ""
     error: str = ""
     retry_after: float | None = None
@@ -47,7 +47,7 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class StepView:
-    id: object
+    id: Any
     index: int
     status: str
     dependencies: tuple[int, ...] = ()
@@ -89,7 +89,7 @@ class RolloutView:
     review_rounds: int = 0
     caps: Caps = field(default_factory=Caps)
 
-    def runs_of(self, kind: str, step: object = None) -> list[RunView]:
+    def runs_of(self, kind: str, step: Any = None) -> list[RunView]:
         """Runs that say something about the work: cancelled ones do not."""
         return [r for r in self.runs if r.kind == kind and r.step == step and r.status != RunStatus.CANCELLED]
 
@@ -106,13 +106,13 @@ class StartPlan:
 
 @dataclass(frozen=True, slots=True)
 class StartStep:
-    step: object
+    step: Any
     delay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class FailStep:
-    step: object
+    step: Any
     reason: str
 
 
@@ -317,7 +317,7 @@ def _again(history: Sequence[RunView]) -> retry.Again | retry.GiveUp:
 class Candidate:
     """A rollout as its goal sees it; `ended` counts up in order of completion, 0 while it is open."""
 
-    id: object
+    id: Any
     number: int
     status: str
     verified: bool = False
@@ -340,9 +340,9 @@ class GoalDecision:
 
     status: str
     reason: str = ""
-    selected: object = None
+    selected: Any = None
     verified: bool = False
-    losers: tuple[object, ...] = ()
+    losers: tuple[Any, ...] = ()
 
 
 _PHASES = (

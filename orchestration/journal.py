@@ -216,7 +216,7 @@ class _JournaledSandbox:
             _read_answer(known.answer or {})
             return
         journal.active.check()
-        answer = _attempt(lambda: self._port.write(path, data) or b"")
+        answer = _attempt(lambda: _nothing(self._port.write(path, data)))
         checkpoint = journal.checkpoint()
         hotpath.note_file(journal.run, journal.at, _hash(request), request, answer=answer, **checkpoint)
         release_connection()
@@ -251,6 +251,10 @@ def _attempt(access: Callable[[], bytes]) -> dict[str, Any]:
     except FileProblem as error:
         return {"problem": storable(str(error))}
     return {"base64": base64.b64encode(data).decode()}
+
+
+def _nothing(_: None) -> bytes:
+    return b""
 
 
 def _read_answer(answer: Mapping[str, Any]) -> bytes:

@@ -78,7 +78,7 @@ class DistributedOrchestrator:
                 more[argument] = told.pop(name)
         return services.submit_goal(goal, context=told, origin="python", allow_repo=True, **more)
 
-    def _wait(self, goal_id: object, done: Callable[[Goal], bool]) -> Goal:
+    def _wait(self, goal_id: Any, done: Callable[[Goal], bool]) -> Goal:
         ends = time.monotonic() + self.timeout
         while True:
             goal = Goal.objects.filter(pk=goal_id).first()

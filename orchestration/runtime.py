@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-from agents.llm.registry import from_environment
 from celery.signals import celeryd_after_setup, worker_shutting_down
 from django.conf import settings
 
 from agents.errors import AgentError
-from agents.ports import LLM
+from agents.llm.registry import from_environment
+from agents.ports import LLM, SandboxProvider
 from agents.sandbox import registry as sandboxes
 
 from . import dispatch, services
@@ -212,7 +212,7 @@ def make_llm() -> LLM:
 
 
 @cache
-def sandbox_provider() -> sandboxes.SandboxProvider:
+def sandbox_provider() -> SandboxProvider:
     """The first provider of the chain that passes a real trial here."""
     return sandboxes.choose(settings.SANDBOX, root=settings.WORKSPACES_DIR, parallel=settings.SANDBOX_PARALLEL or None)
 

@@ -7,42 +7,42 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import Task, shared_task
+from celery import shared_task
 
 from . import by_hand, runtime, services
 
 
 @shared_task(name="plan_task", bind=True)
 def plan_task(
-    self: Task, goal: str | None = None, context: dict[str, Any] | None = None, *, run_id: str | None = None
+    self: Any, goal: str | None = None, context: dict[str, Any] | None = None, *, run_id: str | None = None
 ) -> str:
     """Make the plan of a run, or of a goal given here. Returns the artifact's id, `plan-<task id>`."""
     if run_id is not None:
         runtime.worker().work(run_id)
     else:
-        by_hand.plan(runtime.worker(), self.request.id, goal, context)
+        by_hand.plan(runtime.worker(), str(self.request.id), goal, context)
     return f"plan-{self.request.id}"
 
 
 @shared_task(name="execute_step", bind=True)
-def execute_step(self: Task, step: Any = None, workspace_path: str | None = None, *, run_id: str | None = None) -> str:
+def execute_step(self: Any, step: Any = None, workspace_path: str | None = None, *, run_id: str | None = None) -> str:
     """Execute a run's step, or the one given here. Returns the artifact's id, `result-<task id>`."""
     if run_id is not None:
         runtime.worker().work(run_id)
     else:
-        by_hand.execute(runtime.worker(), self.request.id, step, workspace_path)
+        by_hand.execute(runtime.worker(), str(self.request.id), step, workspace_path)
     return f"result-{self.request.id}"
 
 
 @shared_task(name="review_result", bind=True)
 def review_result(
-    self: Task, result_artifact_id: str | None = None, *, run_id: str | None = None
+    self: Any, result_artifact_id: str | None = None, *, run_id: str | None = None
 ) -> dict[str, Any] | None:
     """Review a run's rollout, or the result artifact named here: action, reasoning, suggested_changes, confidence."""
     if run_id is not None:
         runtime.worker().work(run_id)
         return None
-    return by_hand.review(runtime.worker(), self.request.id, result_artifact_id)
+    return by_hand.review(runtime.worker(), str(self.request.id), result_artifact_id)
 
 
 @shared_task(name="sweep")

@@ -112,7 +112,7 @@ def subject(row: Row) -> str:
 
 
 @contextmanager
-def locked(goal_id: object, *, by: str = "engine") -> Iterator[Change]:
+def locked(goal_id: Any, *, by: str = "engine") -> Iterator[Change]:
     """One transaction on one goal. Lock order: Goal → Rollout → Step → Run → Budget; never two goals in one transaction."""
     with transaction.atomic():
         goal = Goal.objects.select_for_update(no_key=True).filter(pk=goal_id).first()

@@ -7,14 +7,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agents.checking import as_check
-from agents.environment import prepare_environment
-from agents.workspace import Workspace
 from django.conf import settings
 
+from agents.checking import as_check
 from agents.contracts import CheckResult
+from agents.environment import prepare_environment
 from agents.errors import EnvironmentMissing
 from agents.ports import LLM, Command, Sandbox, SandboxProvider, SandboxSpec
+from agents.workspace import Workspace
 
 from ..active import ActiveRun
 from ..blobs import load_blob

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agents.executor import ExecutorAgent
 from django.conf import settings
 
 from agents.contracts import CheckResult, DoneStep, StepBrief, StepOutcome
+from agents.executor import ExecutorAgent
 
 from .. import services
 from ..active import ActiveRun

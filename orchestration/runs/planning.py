@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from agents.checking import discover_checks
+from agents.contracts import CheckResult, DoneStep, PlanBrief
 from agents.planner import PlannerAgent
 from agents.source import Source, empty_source, read_source
 from agents.survey import survey, tracked_files
-
-from agents.contracts import CheckResult, DoneStep, PlanBrief
 
 from .. import services
 from ..active import ActiveRun
@@ -75,7 +74,7 @@ def _find_base(tools: Tools, active: ActiveRun) -> Goal:
         checks = _checks_at_base(place, goal)
     base = services.Base(source.sha, goal.base_bundle, checks, source.warnings, tools.make_llm().model)
     recorded = services.record_base(run, base)
-    refuse_missing([check for check in checks if check.origin == CheckOrigin.PERSON])
+    refuse_missing([check for check in checks if check.origin == CheckOrigin.PERSON.value])
     return recorded
 
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.checking import CHECK_FILES, HARNESS_FILES
+from agents.contracts import CheckResult, DoneStep, Evidence, ReviewBrief, Verdict
 from agents.delivery import DeliveryProblem, deliver
 from agents.reviewer import ReflectorAgent, overrule
-
-from agents.contracts import CheckResult, DoneStep, Evidence, ReviewBrief, Verdict
 
 from .. import services
 from ..active import ActiveRun
@@ -55,13 +54,13 @@ def review(tools: Tools, active: ActiveRun, successor: str) -> Run | None:
 def gating(before: Sequence[CheckResult], after: Sequence[CheckResult]) -> list[CheckResult]:
     """The results that a verdict cannot overrule: given checks, and discovered ones that passed on the base commit."""
     green = {check.command for check in before if check.passed}
-    return [check for check in after if check.origin == CheckOrigin.PERSON or check.command in green]
+    return [check for check in after if check.origin == CheckOrigin.PERSON.value or check.command in green]
 
 
 def proven(after: Sequence[CheckResult]) -> bool:
     """Verified means: a person's or a discovered check passed on this commit, and no given one failed."""
     counting = [check for check in after if check.origin in GATES]
-    failed = any(not check.passed for check in counting if check.origin == CheckOrigin.PERSON)
+    failed = any(not check.passed for check in counting if check.origin == CheckOrigin.PERSON.value)
     return not failed and any(check.passed for check in counting)
 
 
@@ -71,7 +70,7 @@ def _checks_on_result(place: Bench, run: Run, before: Sequence[CheckResult], hea
         place.workspace.restore_checks(run.goal.base_sha, CHECK_FILES, HARNESS_FILES)
     release_connection()
     checks = place.check_all([(check.command, check.origin) for check in before if not check.missing], head)
-    refuse_missing([check for check in checks if check.origin == CheckOrigin.PERSON])
+    refuse_missing([check for check in checks if check.origin == CheckOrigin.PERSON.value])
     return checks
 
 

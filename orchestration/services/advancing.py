@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -32,7 +33,7 @@ MOST_ROUNDS = 20  # decisions in one go; each makes progress, so this is only re
 
 
 @repeatable
-def advance_goal(goal_id: object) -> None:
+def advance_goal(goal_id: Any) -> None:
     """Advance every open rollout of a goal, in a transaction of its own."""
     with locked(goal_id) as change:
         advance(change)
@@ -165,7 +166,7 @@ def _queue(
     return run
 
 
-def _whose(run: Run, step: Step | None) -> dict[str, object]:
+def _whose(run: Run, step: Step | None) -> dict[str, Any]:
     return {"run": str(run.pk), "attempt": run.attempt, **({"step": step.index} if step else {})}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -22,7 +23,7 @@ PATIENCE = timedelta(seconds=1)  # a run that waited longer is served before the
 
 
 @repeatable
-def claim(run_id: object, worker: str) -> Run | None:
+def claim(run_id: Any, worker: str) -> Run | None:
     """The run that a message names; None when it is not queued any more, not due, or its goal is closed. All of that is normal."""
     goal_id = Run.objects.filter(pk=run_id, status=RunStatus.QUEUED).values_list("goal_id", flat=True).first()
     if goal_id is None:
@@ -89,7 +90,7 @@ def _due(queues: Sequence[str], risky: bool = True) -> QuerySet[Run]:
     return due if risky else due.filter(losses__lt=RISKY_LOSSES)
 
 
-def _about(run: Run, worker: str) -> dict[str, object]:
+def _about(run: Run, worker: str) -> dict[str, Any]:
     step = {"step": run.step.index} if run.step else {}
     return {"run": str(run.pk), "attempt": run.attempt, "worker": worker, **step}
 

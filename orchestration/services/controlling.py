@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -19,7 +20,7 @@ WHY_PAUSED = "the goal reached its limit of {cap}: {reason}"
 
 
 @repeatable
-def cancel_goal(goal_id: object, *, by: str = "shell", reason: str = "") -> Goal:
+def cancel_goal(goal_id: Any, *, by: str = "shell", reason: str = "") -> Goal:
     """Acknowledged at once: from this commit on no call is begun. Running work is told by its worker's next heartbeat."""
     with locked(goal_id, by=by) as change:
         goal = change.goal
@@ -37,7 +38,7 @@ def cancel_goal(goal_id: object, *, by: str = "shell", reason: str = "") -> Goal
 
 
 @repeatable
-def pause_goal(goal_id: object, *, cap: str = "", reason: str = "", by: str = "engine") -> Goal:
+def pause_goal(goal_id: Any, *, cap: str = "", reason: str = "", by: str = "engine") -> Goal:
     """Keep the work and begin nothing more. `cap` names the limit that was reached, if one was."""
     with locked(goal_id, by=by) as change:
         goal = change.goal
@@ -50,7 +51,7 @@ def pause_goal(goal_id: object, *, cap: str = "", reason: str = "", by: str = "e
 
 
 @repeatable
-def resume_goal(goal_id: object, *, limits: Mapping[str, int] | None = None, by: str = "shell") -> Goal:
+def resume_goal(goal_id: Any, *, limits: Mapping[str, int] | None = None, by: str = "shell") -> Goal:
     """Go on after a pause; a person may raise limits here (calls, tokens, commands, seconds: the new totals)."""
     with locked(goal_id, by=by) as change:
         goal = change.goal
@@ -93,7 +94,7 @@ def stand_down(run: Run, reason: str) -> None:
         advance(change)
 
 
-def end_or_requeue(change: Change, run: Run, reason: str, **fields: object) -> None:
+def end_or_requeue(change: Change, run: Run, reason: str, **fields: Any) -> None:
     """The same Run again for somebody else, or its end where nothing may be begun any more."""
     stopping = change.goal.cancelled_at is not None or run.rollout.status == RolloutStatus.CANCELLING
     if stopping or change.goal.is_terminal:

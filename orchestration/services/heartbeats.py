@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import F
 from django.db.models.functions import Now
 
 from ..models import Run, Worker
@@ -33,7 +32,7 @@ def beat(name: str) -> dict[tuple[str, int], str]:
     mine = Run.objects.filter(worker=name, status=RunStatus.RUNNING)
     mine.update(lease_until=Now() + timedelta(seconds=settings.LEASE_SECONDS))
     rows = mine.values_list(
-        "pk", "fence", goal_status=F("goal__status"), asked=F("goal__cancelled_at"), rollout_status=F("rollout__status")
+        "pk", "fence", "goal__status", "goal__cancelled_at", "rollout__status"
     )
     return {(str(pk), fence): _wanted(goal, asked, rollout) for pk, fence, goal, asked, rollout in rows}
 

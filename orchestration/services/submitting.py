@@ -109,7 +109,7 @@ def submit_piece(
 
 
 @repeatable
-def retry_goal(goal_id: object, *, by: str = "shell", limits: Mapping[str, int] | None = None) -> Goal:
+def retry_goal(goal_id: Any, *, by: str = "shell", limits: Mapping[str, int] | None = None) -> Goal:
     """A new goal for an ended one: its first plan carries the finished steps with their commits, at no cost."""
     old = Goal.objects.get(pk=goal_id)
     if not old.is_terminal:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
@@ -70,14 +71,14 @@ def wake_forgotten() -> int:
 # ---- runs
 
 
-def _lost_runs() -> Iterable[object]:
+def _lost_runs() -> Iterable[Any]:
     return Run.objects.filter(status=RunStatus.RUNNING, lease_until__lt=Now()).values_list("pk", flat=True)[
         :MOST_AT_ONCE
     ]
 
 
 @repeatable
-def _lose(run_pk: object) -> bool:
+def _lose(run_pk: Any) -> bool:
     """An expired lease: the same run again, with a new fence and one loss more; after MAX_LOSSES a broken attempt."""
     goal_id = Run.objects.values_list("goal_id", flat=True).get(pk=run_pk)
     with locked(goal_id, by="housekeeper") as change:
@@ -96,14 +97,14 @@ def _lose(run_pk: object) -> bool:
         return True
 
 
-def _overdue_runs() -> Iterable[object]:
+def _overdue_runs() -> Iterable[Any]:
     return Run.objects.filter(status=RunStatus.RUNNING, deadline_at__lt=Now()).values_list("pk", flat=True)[
         :MOST_AT_ONCE
     ]
 
 
 @repeatable
-def _overrun(run_pk: object) -> bool:
+def _overrun(run_pk: Any) -> bool:
     """A run over its deadline is broken, however lively its worker is; the fence keeps its late report out."""
     goal_id = Run.objects.values_list("goal_id", flat=True).get(pk=run_pk)
     with locked(goal_id, by="housekeeper") as change:
@@ -119,13 +120,13 @@ def _overrun(run_pk: object) -> bool:
 # ---- goals
 
 
-def _overdue_goals() -> Iterable[object]:
+def _overdue_goals() -> Iterable[Any]:
     working = OPEN_GOAL - {GoalStatus.PAUSED, GoalStatus.CANCELLING}
     overdue = Goal.objects.filter(status__in=working, deadline_at__lt=Now(), cancelled_at__isnull=True)
     return overdue.values_list("pk", flat=True)[:MOST_AT_ONCE]
 
 
-def _idle_goals() -> Iterable[object]:
+def _idle_goals() -> Iterable[Any]:
     """Open goals with a rollout that has no live run, or with no open rollout left: somebody ought to have advanced them."""
     live = Run.objects.filter(rollout=OuterRef("pk"), status__in=LIVE_RUN)
     idle = Rollout.objects.filter(~Exists(live), goal=OuterRef("pk"), status__in=OPEN_ROLLOUT)
@@ -134,7 +135,7 @@ def _idle_goals() -> Iterable[object]:
     return goals.values_list("pk", flat=True)[:MOST_AT_ONCE]
 
 
-def _each(keys: Iterable[object], change: Callable[[object], bool]) -> int:
+def _each(keys: Iterable[Any], change: Callable[[Any], bool]) -> int:
     changed = 0
     for key in list(keys):
         try:
