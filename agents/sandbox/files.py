@@ -1,103 +1,141 @@
-"""Reading and removing what an agent left, from the host: by directory descriptors, never through a link. See reference §6."""
+"""Reading, measuring and removing what an agent left, from the host: by descriptors, never through a link. See reference §6."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import shutil
 import stat
+import uuid
 from pathlib import Path
 
 from ..errors import FileProblem
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # without NONBLOCK a FIFO would hang us
+MOST_ENTRIES = 1_000_000
 
 
 def clean_path(path: str) -> tuple[str, ...]:
     """The components of a relative path that leads nowhere else. Raises FileProblem."""
     parts = tuple(path.split("/"))
-    if not path or "\0" in path or path.startswith("/") or any(part in ("", ".", "..") for part in parts):
+    if "\0" in path or any(part in ("", ".", "..") for part in parts):
         raise FileProblem(
-            f"{_shown(path)} is not a relative path inside the workspace (no leading /, no .., no empty part)"
+            f"{_shown(path)} is not a relative path in the workspace (no leading /, no . or .., no empty part)"
         )
-    if len(path.encode("utf-8", "surrogatepass")) > 4000 or any(
-        len(part.encode("utf-8", "replace")) > 255 for part in parts
-    ):
+    try:
+        lengths = [len(os.fsencode(part)) for part in parts]
+    except UnicodeEncodeError as error:
+        raise FileProblem(f"{_shown(path)} has characters that no file name can have") from error
+    if max(lengths) > 255 or sum(lengths) + len(lengths) > 4000:
         raise FileProblem(f"{_shown(path)} is too long for a path")
     return parts
 
 
 def read_inside(root: Path, path: str, max_bytes: int) -> bytes:
     """The bytes of a regular file with one name, at most `max_bytes`. Raises FileProblem with what it is instead."""
-    parts = clean_path(path)
-    opened: list[int] = []
+    *folders, name = clean_path(path)
     try:
-        folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        opened.append(folder)
-        for part in parts[:-1]:
-            folder = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-            opened.append(folder)
-        file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-        opened.append(file)
-        return _read_regular(file, path, max_bytes)
+        here = os.open(root, FOLDER)
+        try:
+            for folder in folders:
+                above, here = here, os.open(folder, FOLDER, dir_fd=here)
+                os.close(above)
+            file = os.open(name, FILE, dir_fd=here)
+        finally:
+            os.close(here)
+        with os.fdopen(file, "rb") as opened:
+            _refuse_unusual(os.fstat(file), path, max_bytes)
+            data = opened.read(max_bytes + 1)
     except OSError as error:
         raise FileProblem(f"{_shown(path)} cannot be read: {_why(error)}") from error
-    finally:
-        for fd in opened:
-            os.close(fd)
+    if len(data) > max_bytes:
+        raise FileProblem(f"{_shown(path)} grew while it was read")
+    return data
 
 
-def _read_regular(fd: int, path: str, max_bytes: int) -> bytes:
-    found = os.fstat(fd)
+def _refuse_unusual(found: os.stat_result, path: str, max_bytes: int) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise FileProblem(f"{_shown(path)} is not a regular file")
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
+        raise FileProblem(f"{_shown(path)} is {kind}, not a regular file")
     if found.st_nlink > 1:
         raise FileProblem(f"{_shown(path)} has several names (hard links) and is not read")
     if found.st_size > max_bytes:
         raise FileProblem(
             f"{_shown(path)} has {found.st_size} bytes, more than the {max_bytes} that can be read at once"
         )
-    with os.fdopen(os.dup(fd), "rb") as file:
-        data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise FileProblem(f"{_shown(path)} grew while it was read")
-    return data
 
 
-def tree_bytes(root: Path, stop_above: int) -> int:
-    """How much disk a tree takes, counted until it is more than `stop_above`; what cannot be seen counts as nothing."""
-    total, folders = 0, [str(root)]
-    while folders and total <= stop_above:
-        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    found = entry.stat(follow_symlinks=False)
-                    total += found.st_blocks * 512
-                    if stat.S_ISDIR(found.st_mode):
+def is_larger(root: Path, allowed: int) -> bool:
+    """Whether a tree takes more disk than `allowed` bytes, or has more entries or depth than we can count."""
+    total, entries, folders = 0, 0, [str(root)]
+    while folders and total <= allowed and entries <= MOST_ENTRIES:
+        try:
+            with os.scandir(folders.pop()) as found:
+                for entry in found:
+                    entries += 1
+                    info = entry.stat(follow_symlinks=False)
+                    total += info.st_blocks * 512
+                    if stat.S_ISDIR(info.st_mode):
                         folders.append(entry.path)
-    return total
+        except OSError as error:  # what vanished meanwhile or is closed to us counts as nothing
+            if error.errno == errno.ENAMETOOLONG:
+                return True
+    return total > allowed or entries > MOST_ENTRIES
 
 
 def remove_tree(root: Path) -> None:
-    """Remove a tree whatever its modes are. Links are removed, never followed."""
+    """Remove a tree whatever its modes and depth are: each folder found is lifted to the top, so nothing here recurses.
 
-    def open_up(function: object, path: str, error: BaseException) -> None:
-        parent = os.path.dirname(path)  # noqa: PTH120 - shutil hands strings
-        for place in (parent, path):
+    Links are removed, never followed. What cannot be removed stays, without an error.
+    """
+    with contextlib.suppress(OSError):
+        _make_passable(str(root), None)
+        top = os.open(root, FOLDER)
+        try:
+            for _ in range(3):  # a process that is just dying may add something meanwhile
+                while _empty(top, top):
+                    pass
+        finally:
+            os.close(top)
+        root.rmdir()
+
+
+def _empty(folder: int, top: int) -> bool:
+    """One pass over a folder: unlink what is no folder, lift or empty its folders. Whether there was any progress with folders."""
+    progress = False
+    for name in os.listdir(folder):
+        try:
+            os.unlink(name, dir_fd=folder)
+        except IsADirectoryError:
+            _make_passable(name, folder)
             with contextlib.suppress(OSError):
-                if stat.S_ISDIR(os.lstat(place).st_mode):
-                    os.chmod(place, 0o700)  # noqa: PTH101
+                progress |= _lift(name, folder, top)
+        except OSError:
+            continue
+    return progress
+
+
+def _lift(name: str, folder: int, top: int) -> bool:
+    if folder != top:
+        os.rename(name, uuid.uuid4().hex, src_dir_fd=folder, dst_dir_fd=top)
+        return True
+    inner = os.open(name, FOLDER, dir_fd=top)
+    try:
+        progress = _empty(inner, top)
+    finally:
+        os.close(inner)
+    with contextlib.suppress(OSError):
+        os.rmdir(name, dir_fd=top)
+        return True
+    return progress
+
+
+def _make_passable(name: str, folder: int | None) -> None:
+    """For an ordinary user; root passes anyway, and must not be lured into changing what a link points to."""
+    if os.getuid() != 0:
         with contextlib.suppress(OSError):
-            if stat.S_ISDIR(os.lstat(path).st_mode):
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                os.unlink(path)  # noqa: PTH108
-
-    def open_up_old(function: object, path: str, info: tuple[type, BaseException, object]) -> None:
-        open_up(function, path, info[1])
-
-    for _ in range(3):
-        if not root.exists():
-            return
-        shutil.rmtree(root, onerror=open_up_old)
+            os.chmod(name, 0o700, dir_fd=folder)
 
 
 def _shown(path: str) -> str:
@@ -105,6 +143,6 @@ def _shown(path: str) -> str:
 
 
 def _why(error: OSError) -> str:
-    if error.errno in (40, 20):  # ELOOP: a link; ENOTDIR: a part of the path is a file or a link
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
         return "a part of it is a link or not a folder, and links are not followed"
     return (error.strerror or type(error).__name__).lower()

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
+import ctypes
 import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
+from ..errors import Permanent
 from ..ports import Command, Sandbox, SandboxSpec
 from . import seccomp
-from .local import LocalSandbox, Prepared, drop_root_argv, environment, limits_argv
-from .process import Ended
+from .environment import environment
+from .files import remove_tree
+from .leftovers import end_all_in, end_all_of
+from .limits import drop_root, find_tool, resource_limits
+from .local import LocalSandbox
+from .process import Prepared, memory_file
 from .slots import Slots, Uids
 
 LAUNCHER = Path(__file__).with_name("landlock_launcher.py")
+CREATE_RULESET = 444
+SIGNALS_SCOPED = 6  # the version of Landlock that keeps a command from signalling processes outside
 
 
 class LandlockProvider:
     """Sandboxes in folders below `root`; the workspace is seen at its real path, and read-only folders at theirs."""
 
     name = "landlock"
-    layers = (
-        "landlock",
-        "no network",
-        "no loopback",
-        "seccomp",
-        "host processes countable",
-        "resource limits per process",
+    layers: tuple[str, ...] = (
+        *("landlock", "no network", "no loopback", "seccomp"),
+        *("host processes countable", "resource limits per process"),
     )
 
     def __init__(self, root: Path, parallel: int | None = None) -> None:
@@ -37,6 +39,13 @@ class LandlockProvider:
         self.scratch = root / "scratch"
         self._slots = Slots(parallel)
         self._uids = Uids() if os.getuid() == 0 else None
+        for tool in ("prlimit", *(("setpriv",) if self._uids else ())):
+            find_tool(tool)
+        version = landlock_version()
+        if version < 1:
+            raise Permanent("this kernel has no Landlock")
+        if version < SIGNALS_SCOPED and not self._uids:
+            self.layers = (*self.layers, "can signal the user's other processes")
 
     def open(self, spec: SandboxSpec) -> Sandbox:
         return LocalSandbox(_Launcher(), spec, self.root, self._slots, self._uids)
@@ -46,55 +55,51 @@ class _Launcher:
     end_signal = signal.SIGTERM  # the supervisor then kills every descendant, also those that left the process group
 
     def prepare(self, box: LocalSandbox, command: Command) -> Prepared:
-        home = box.home / "tmp"
-        home.mkdir(exist_ok=True)
-        if os.getuid() == 0:
-            os.chown(home, box.uid, box.uid)
-        folders = {"workspace": str(box.workspace), "vault": str(box.vault), "home": str(box.home), "tmp": str(home)}
-        env = environment(box, command, **folders, mounted=lambda place: _real(place, box.spec))
-        env["PATH"] = ":".join(_real(place, box.spec) for place in env["PATH"].split(":"))
+        remove_tree(box.home)  # each command finds a fresh one
+        home, tmp = (str(box.make(name)) for name in ("home", "home/tmp"))
+        folders = {"workspace": str(box.workspace), "vault": str(box.vault), "home": home, "tmp": tmp}
         order = {
             "script": command.script,
             "cwd": str(box.workspace),
-            "env": env,
+            "env": environment(box.spec, command, **folders, seen_at=lambda place: _real(place, box.spec)),
             "read": [str(path) for path in box.spec.readonly.values()],
             "write": [str(box.workspace), str(box.home), *([str(box.vault)] if command.vault else [])],
             "processes": box.spec.processes,
             "internet": command.network,
-            "seccomp": _program(internet=command.network).hex(),
+            "seccomp": seccomp.program(internet=command.network, own_ipc=False).hex(),
+            "parent": os.getpid(),
         }
-        order_fd, status_read, status_write = _memory(json.dumps(order).encode()), *os.pipe()
+        order_fd = memory_file(json.dumps(order).encode())
+        status, status_inside = os.pipe()
         argv = [
-            *drop_root_argv(box.uid),
-            *limits_argv(box.spec, command.timeout),
-            *(_interpreter(), "-I", str(_readable_launcher(box)), str(order_fd), str(status_write)),
+            *drop_root(box.uid),
+            *resource_limits(box.spec, command.timeout),
+            *(_interpreter(), "-I", str(_readable_launcher(box)), str(order_fd), str(status_inside)),
         ]
-        fds = (order_fd, status_write)
-        return Prepared(argv, {}, fds, status_read, fds)
+        return Prepared(argv, (order_fd, status_inside), status)
 
-    def exit_code(self, ended: Ended, status: bytes) -> int | None:
-        """The supervisor writes the code once the command has ended."""
+    def exit_code(self, status: bytes) -> int | None:
+        """The supervisor writes the code once the command has ended; nothing if it could not be confined."""
         return int(status) if status.strip() else None
 
-    def clean_up(self, box: LocalSandbox) -> None:
-        """As root every sandbox has a user id of its own: whatever still carries it is ended."""
-        if os.getuid() != 0:
-            return
-        for _ in range(50):
-            left = [pid for pid in _pids() if _uid_of(pid) == box.uid]
-            if not left:
-                return
-            for pid in left:
-                with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.01)
+    def clean_up(self, box: LocalSandbox, stopped: bool) -> None:
+        """The supervisor ends its descendants. As root a sandbox's own user id makes sure of it, whatever became of the supervisor."""
+        if os.getuid() == 0:
+            end_all_of(box.uid)
+        elif stopped:
+            end_all_in(box.folder)
+
+
+def landlock_version() -> int:
+    """0 and less: this kernel has none."""
+    return int(ctypes.CDLL(None).syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1))
 
 
 def _interpreter() -> str:
     """This interpreter, if a user without rights can start it; else the system's (a pyenv below /root is not passable)."""
     own = Path(sys.executable).resolve()
     passable = os.getuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in own.parents)
-    return sys.executable if passable else "/usr/bin/python3"
+    return sys.executable if passable else find_tool("python3")
 
 
 def _readable_launcher(box: LocalSandbox) -> Path:
@@ -107,32 +112,8 @@ def _readable_launcher(box: LocalSandbox) -> Path:
 
 
 def _real(place: str, spec: SandboxSpec) -> str:
-    """A PATH entry that is named by its place inside a mount, at the folder's own path."""
+    """What is named by its place inside a mount, at the folder's own path."""
     for inside, host in spec.readonly.items():
         if place == inside or place.startswith(f"{inside}/"):
             return str(host) + place[len(inside) :]
     return place
-
-
-def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
-
-
-def _uid_of(pid: int) -> int:
-    try:
-        return Path(f"/proc/{pid}").stat().st_uid
-    except OSError:
-        return -1
-
-
-def _program(*, internet: bool) -> bytes:
-    fd = seccomp.as_file(internet=internet)
-    with os.fdopen(fd, "rb") as file:
-        return file.read()
-
-
-def _memory(data: bytes) -> int:
-    fd = os.memfd_create("compymac")
-    os.write(fd, data)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd

@@ -1,8 +1,9 @@
-"""Run by `python -I` with two descriptors (order in, status out): confine a child by Landlock and seccomp, and outlive its descendants.
+"""Run by `python -I` with two descriptors (order in, status out): confine a child by Landlock and seccomp, outlive its descendants.
 
 It imports nothing of ours: it is copied next to the workspace and runs as the sandbox's user.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -11,50 +12,48 @@ import signal
 import struct
 import sys
 import time
+from pathlib import Path
+from typing import Any, NoReturn
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CREATE, ADD, RESTRICT = 444, 445, 446
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 1, 36, 38, 22
 READ = 1 << 0 | 1 << 2 | 1 << 3  # execute, read file, read dir
 FILE_ONLY = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15
+IOCTL_DEVICE = 1 << 15
 SYSTEM = (
-    "/usr",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib64",
-    "/etc/ld.so.cache",
-    "/etc/alternatives",
-    "/etc/ssl/certs",
-    "/etc/ssl/openssl.cnf",
+    *("/usr", "/bin", "/sbin", "/lib", "/lib64"),
+    *("/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs", "/etc/ssl/openssl.cnf"),
 )
 DEVICES = {"/dev/null": 1 << 1 | 1 << 2, "/dev/zero": 1 << 2, "/dev/urandom": 1 << 2, "/dev/random": 1 << 2}
 NETWORK = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/ssl")
 
 
-def main():
+def main() -> NoReturn:
     order_fd, status_fd = int(sys.argv[1]), int(sys.argv[2])
     with os.fdopen(order_fd, "rb") as file:
         order = json.load(file)
+    os.set_inheritable(status_fd, False)
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    LIBC.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
     signal.signal(signal.SIGTERM, stop)
-    parent = os.getppid()
+    LIBC.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    if os.getppid() != order["parent"]:  # it was gone before we asked to be told
+        stop()
+    failed, failed_inside = os.pipe()  # closed by a successful exec
     child = os.fork()
     if child == 0:
-        os.close(status_fd)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.setsid()
-        become_the_command(order)
-    if parent == 1:
-        stop()
+        become_the_command(order, failed_inside)
+    os.close(failed_inside)
     code = wait_for(child)
     end_descendants()
-    os.write(status_fd, str(code).encode())
+    if why := os.read(failed, 4096):
+        os.write(2, why)
+    else:
+        os.write(status_fd, str(code).encode())
     os._exit(0)
 
 
-def wait_for(child):
+def wait_for(child: int) -> int:
     while True:
         pid, status = os.wait()
         if pid == child:
@@ -62,19 +61,20 @@ def wait_for(child):
             return code if code >= 0 else 128 - code
 
 
-def stop(*_):
+def stop(*_: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end_descendants()
     os._exit(143)
 
 
-def end_descendants():
-    """As subreaper every orphan becomes our child: kill until none is left."""
+def end_descendants() -> None:
+    """As subreaper every orphan becomes our child. First stop them all: a stopped fork bomb keeps its places and cannot grow again."""
     for _ in range(1000):
-        for pid in children():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
+        found: set[int] = set()
+        while new := descendants() - found:
+            send(new, signal.SIGSTOP)
+            found |= new
+        send(found, signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -83,47 +83,68 @@ def end_descendants():
         time.sleep(0.002)
 
 
-def children():
-    found = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    found[int(name)] = int(file.read().rsplit(b")", 1)[1].split()[1])
-            except (OSError, IndexError, ValueError):
-                pass
-    ours, known = {os.getpid()}, -1
+def send(pids: set[int], what: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, what)
+
+
+def descendants() -> set[int]:
+    parents = {}
+    for process in processes():
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            parents[int(process.name)] = int((process / "stat").read_bytes().rsplit(b")", 1)[1].split()[1])
+    ours, known = {os.getpid()}, 0
     while len(ours) != known:
         known = len(ours)
-        ours |= {pid for pid, parent in found.items() if parent in ours}
+        ours |= {pid for pid, parent in parents.items() if parent in ours}
     return ours - {os.getpid()}
 
 
-def become_the_command(order):
+def processes() -> list[Path]:
+    return [path for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def become_the_command(order: dict[str, Any], failed: int) -> NoReturn:
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.setsid()
         os.chdir(order["cwd"])
+        limit = order["processes"] + threads_of_this_user()
+        resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
+        Path("/proc/self/oom_score_adj").write_text("1000")
         LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        resource.setrlimit(resource.RLIMIT_NPROC, (order["processes"], order["processes"]))
         restrict_files(order)
-        restrict_calls(order)
-        argv = ["bash", "-c", 'exec 3>&-; /bin/bash -c "$1"; exit $?', "sandbox", order["script"]]
-        os.execve("/bin/bash", argv, order["env"])
-    except BaseException as error:
-        os.write(2, f"landlock: {error}\n".encode())
+        restrict_calls(bytes.fromhex(order["seccomp"]))
+        argv = ["bash", "-c", '/bin/bash -c "$1"; exit $?', "sandbox", order["script"]]
+        os.execve("/bin/bash", argv, order["env"])  # noqa: S606 - the shell is the point
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the child must not go on as a second supervisor
+        os.write(failed, f"landlock: {error}\n".encode())
         os._exit(126)
+
+
+def threads_of_this_user() -> int:
+    """Without a namespace the limit counts all that this user runs, so what runs already is added to it."""
+    total, mine = 0, f"\nUid:\t{os.getuid()}\t"
+    for process in processes():
+        with contextlib.suppress(OSError):
+            status = (process / "status").read_text(errors="replace")
+            if mine in status:
+                total += int(status.split("\nThreads:\t", 1)[1].split("\n", 1)[0])
+    return total
 
 
 # ---- files
 
 
-def restrict_files(order):
-    abi = LIBC.syscall(CREATE, None, ctypes.c_size_t(0), 1)
-    if abi < 1:
+def restrict_files(order: dict[str, Any]) -> None:
+    version = LIBC.syscall(CREATE, None, ctypes.c_size_t(0), 1)
+    if version < 1:
         raise OSError(ctypes.get_errno(), "this kernel has no Landlock")
-    handled = (1 << (13 if abi == 1 else 14 if abi == 2 else 15 if abi < 5 else 16)) - 1
-    network = 3 if abi >= 4 and not order["internet"] else 0
-    scoped = 3 if abi >= 6 else 0
-    attributes = struct.pack("QQQ", handled, network, scoped)[: 8 if abi < 4 else 16 if abi < 6 else 24]
+    handled = (1 << (13 if version == 1 else 14 if version == 2 else 15 if version < 5 else 16)) - 1
+    network = 3 if version >= 4 and not order["internet"] else 0
+    scoped = 3 if version >= 6 else 0
+    attributes = struct.pack("QQQ", handled, network, scoped)[: 8 if version < 4 else 16 if version < 6 else 24]
     ruleset = LIBC.syscall(CREATE, attributes, ctypes.c_size_t(len(attributes)), 0)
     if ruleset < 0:
         raise OSError(ctypes.get_errno(), "landlock_create_ruleset")
@@ -132,21 +153,21 @@ def restrict_files(order):
     for path, rights in DEVICES.items():
         allow(ruleset, path, rights & handled)
     for path in order["write"]:
-        allow(ruleset, path, handled & ~(1 << 15 if handled >> 15 else 0))
+        allow(ruleset, path, handled & ~IOCTL_DEVICE)
     if LIBC.syscall(RESTRICT, ruleset, 0):
         raise OSError(ctypes.get_errno(), "landlock_restrict_self")
     os.close(ruleset)
 
 
-def allow(ruleset, path, rights):
+def allow(ruleset: int, path: str, rights: int) -> None:
+    """What this host does not have needs no rule."""
     try:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return
-    if not os.path.isdir(path):
+    if not Path(path).is_dir():
         rights &= FILE_ONLY
-    rule = struct.pack("=Qi", rights, fd)
-    if LIBC.syscall(ADD, ruleset, 1, rule, 0):
+    if LIBC.syscall(ADD, ruleset, 1, struct.pack("=Qi", rights, fd), 0):
         raise OSError(ctypes.get_errno(), f"landlock_add_rule {path}")
     os.close(fd)
 
@@ -154,8 +175,7 @@ def allow(ruleset, path, rights):
 # ---- system calls
 
 
-def restrict_calls(order):
-    program = bytes.fromhex(order["seccomp"])
+def restrict_calls(program: bytes) -> None:
     buffer = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(buffer))
     if LIBC.prctl(PR_SET_SECCOMP, 2, header, 0, 0):

@@ -9,45 +9,32 @@ import shutil
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import Cancelled, FileProblem, Permanent, Transient
+from ..errors import Cancelled, FileProblem, Transient
 from ..ports import Command, CommandResult, SandboxSpec
-from .files import clean_path, read_inside, remove_tree, tree_bytes
-from .process import Chain, Ended
+from .files import clean_path, is_larger, read_inside, remove_tree
+from .limits import MIB, limit_of
+from .process import Chain, Ended, Prepared
 from .slots import Slots, Uids, try_lock
 
-BASE_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
-FREE_DISK = 256 * 1024 * 1024  # the host keeps this much, whatever a command wants
-GIT_ENVIRONMENT = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_TERMINAL_PROMPT": "0"}
-WRITE = """
-set -e
-p={path}
+FREE_DISK = 256 * MIB  # the host keeps this much, whatever a command wants
+LONGEST_SCRIPT = 128 * 1024 - 1  # the kernel's limit for one argument
+WRITE = """set -e
+p=%s
 d=.
 while case "$p" in */*) true;; *) false;; esac; do
-  d="$d/${{p%%/*}}"; p="${{p#*/}}"
+  d="$d/${p%%%%/*}"; p="${p#*/}"
   if [ -L "$d" ]; then echo "a part of the path is a link" >&2; exit 3; fi
   if [ ! -d "$d" ]; then mkdir -- "$d" || exit 3; fi
 done
 if [ -L "$d/$p" ]; then echo "it is a link" >&2; exit 3; fi
 if [ -e "$d/$p" ] && [ ! -f "$d/$p" ]; then echo "it is not a regular file" >&2; exit 3; fi
-if [ "$(stat -c %h -- "$d/$p" 2>/dev/null)" -gt 1 ] 2>/dev/null; then rm -f -- "$d/$p"; fi
+if [ "$(stat -c %%h -- "$d/$p" 2>/dev/null)" -gt 1 ] 2>/dev/null; then rm -f -- "$d/$p"; fi
 cat > "$d/$p"
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """How a provider starts one command; `close_after` are descriptors that only the chain needs."""
-
-    argv: Sequence[str]
-    env: Mapping[str, str]
-    pass_fds: Sequence[int] = ()
-    status_fd: int | None = None
-    close_after: Sequence[int] = ()
 
 
 class Launcher(Protocol):
@@ -57,11 +44,11 @@ class Launcher(Protocol):
 
     def prepare(self, box: LocalSandbox, command: Command) -> Prepared: ...
 
-    def exit_code(self, ended: Ended, status: bytes) -> int | None:
+    def exit_code(self, status: bytes) -> int | None:
         """The command's own exit code; None when the chain never got as far as the command."""
 
-    def clean_up(self, box: LocalSandbox) -> None:
-        """End whatever the command left running."""
+    def clean_up(self, box: LocalSandbox, stopped: bool) -> None:
+        """End whatever is left of a command; `stopped`: it was ended by us."""
 
 
 class LocalSandbox:
@@ -69,18 +56,23 @@ class LocalSandbox:
 
     def __init__(self, launcher: Launcher, spec: SandboxSpec, root: Path, slots: Slots, uids: Uids | None) -> None:
         self.spec = spec
+        self.closed = False
         self._launcher = launcher
         self._slots = slots
+        self._one_at_a_time = threading.Lock()
         self._lock = threading.Lock()
         self._running: Chain | None = None
-        self.closed = False
-        self.folder = root / f"box-{uuid.uuid4().hex[:12]}"
-        self.folder.mkdir(mode=0o711)
-        self._owner = try_lock(self.folder / "owner")
-        self.uid, self._uid_fd = uids.take() if uids else (os.getuid(), None)
-        self.workspace, self.vault, self.home = (self._make(name) for name in ("workspace", "vault", "home"))
+        self._uid_fd: int | None = None
+        try:
+            self.folder, self._owner = _new_folder(root)
+            self._free_at_first = shutil.disk_usage(self.folder).free
+            self.uid, self._uid_fd = uids.take() if uids else (os.getuid(), None)
+            self.workspace, self.vault, self.home = (self.make(name) for name in ("workspace", "vault", "home"))
+        except OSError as error:
+            raise Transient(f"no sandbox can be made below {root}: {error}") from error
 
-    def _make(self, name: str) -> Path:
+    def make(self, name: str) -> Path:
+        """An empty folder that the sandbox's user owns."""
         folder = self.folder / name
         folder.mkdir(mode=0o700)
         if self._uid_fd is not None:
@@ -90,20 +82,15 @@ class LocalSandbox:
     # ---- the port
 
     def run(self, command: Command) -> CommandResult:
-        with self._slots.turn(lambda: self.closed):
-            prepared = self._launcher.prepare(self, command)
-            status = b""
+        if refused := _refusal(command.script):
+            return CommandResult(126, stderr=refused)
+        with self._one_at_a_time, self._slots.turn(lambda: self.closed):
+            self._refuse_closed()
             try:
-                chain = self._spawn(prepared)
-            finally:
-                for fd in prepared.close_after:
-                    os.close(fd)
-            try:
-                ended = chain.wait(command.stdin, command.timeout, self._disk_limit)
-            finally:
-                self._running = None
-                self._launcher.clean_up(self)
-                status = _drain(prepared.status_fd)
+                ended, status = self._run(command)
+            except OSError as error:
+                self._refuse_closed()
+                raise Transient(f"the command could not be started: {error}") from error
         if self.closed:
             raise Cancelled("the sandbox was closed while its command ran")
         return self._result(ended, status)
@@ -115,15 +102,15 @@ class LocalSandbox:
         return read_inside(self.workspace, path, max_bytes)
 
     def write(self, path: str, data: bytes) -> None:
+        """By a process in the sandbox: whatever links an agent has made lead nowhere but where its own commands could write."""
         vault = path.startswith("vault:")
         path = path.removeprefix("vault:")
         clean_path(path)
-        script = WRITE.format(path=shlex.quote(path))
-        result = self.run(Command(f'cd "$VAULT"\n{script}' if vault else script, timeout=60, stdin=data, vault=vault))
+        script = ('cd "$VAULT" || exit\n' if vault else "") + WRITE % shlex.quote(path)
+        result = self.run(Command(script, timeout=60, stdin=data, vault=vault))
         if not result.ok:
-            raise FileProblem(
-                f"{path[:200]!r} cannot be written: {result.stderr.strip()[-300:] or result.limit or 'refused'}"
-            )
+            why = result.stderr.strip()[-300:] or result.limit or "it took too long"
+            raise FileProblem(f"{path[:200]!r} cannot be written: {why}")
 
     def close(self) -> None:
         with self._lock:
@@ -131,35 +118,59 @@ class LocalSandbox:
                 return
             self.closed = True
             running = self._running
-        if running is not None:
-            running.kill("closed")
-        self._launcher.clean_up(self)
-        remove_tree(self.folder)
-        for fd in (self._owner, self._uid_fd):
-            if fd is not None:
-                os.close(fd)
+        try:
+            if running is not None:
+                running.kill("closed")
+                running.over.wait(5)
+            self._launcher.clean_up(self, stopped=running is not None)
+            remove_tree(self.folder)
+        finally:
+            for fd in (self._owner, self._uid_fd):
+                if fd is not None:
+                    os.close(fd)
 
     # ---- its parts
 
-    def _spawn(self, prepared: Prepared) -> Chain:
+    def _run(self, command: Command) -> tuple[Ended, bytes]:
+        prepared = self._launcher.prepare(self, command)
+        try:
+            try:
+                chain = self._spawn(prepared, command)
+            finally:
+                for fd in prepared.inherited:
+                    os.close(fd)
+            try:
+                ended = chain.wait(command.timeout, self._disk_limit)
+            finally:
+                self._running = None
+                self._launcher.clean_up(self, stopped=chain.stopped)
+            return self._look_again(ended), _what_is_there(prepared.status)
+        finally:
+            os.close(prepared.status)
+
+    def _spawn(self, prepared: Prepared, command: Command) -> Chain:
         with self._lock:
             self._refuse_closed()
-            chain = Chain(prepared.argv, prepared.env, prepared.pass_fds, self._launcher.end_signal)
-            self._running = chain
-            return chain
+            self._running = Chain(prepared, command.stdin, self.uid, self._launcher.end_signal)
+            return self._running
 
     def _refuse_closed(self) -> None:
         if self.closed:
             raise Cancelled("the sandbox is closed")
 
     def _disk_limit(self) -> str:
-        allowed = self.spec.disk_mib * 1024 * 1024
-        if tree_bytes(self.folder, allowed) > allowed:
+        if is_larger(self.folder, self.spec.disk_mib * MIB):
             return "disk"
         with contextlib.suppress(OSError):
-            if shutil.disk_usage(self.folder).free < FREE_DISK:
-                return "disk"
+            return "disk" if shutil.disk_usage(self.folder).free < FREE_DISK else ""
         return ""
+
+    def _look_again(self, ended: Ended) -> Ended:
+        """A quick command ends before the watcher's first look; look again if the host lost much room since we began."""
+        lost = self._free_at_first - shutil.disk_usage(self.folder).free
+        if not ended.stopped and lost > self.spec.disk_mib * MIB / 2 and self._disk_limit():
+            return replace(ended, stopped="disk")
+        return ended
 
     def _result(self, ended: Ended, status: bytes) -> CommandResult:
         out, err = ended.stdout.text(), ended.stderr.text()
@@ -167,101 +178,39 @@ class LocalSandbox:
             limits = {"flood": "more than 64 MiB of output", "disk": f"more than {self.spec.disk_mib} MiB on disk"}
             limit = limits.get(ended.stopped, "")
             return CommandResult(None, out, err, ended.stopped == "time", limit, ended.duration, ended.whole)
-        code = self._launcher.exit_code(ended, status)
+        code = self._launcher.exit_code(status)
         if code is None:
             raise Transient(f"the sandbox could not be set up: {err.strip()[-500:] or f'status {ended.returncode}'}")
-        return CommandResult(code, out, err, False, limit_of(code), ended.duration, ended.whole)
+        return CommandResult(code, out, err, False, limit_of(code, self.spec), ended.duration, ended.whole)
 
 
-def limit_of(code: int) -> str:
-    """Which resource limit an exit code tells of."""
-    named = {128 + signal.SIGXCPU: "processor time", 128 + signal.SIGXFSZ: "size of one file"}
-    return named.get(code, "")
+def _new_folder(root: Path) -> tuple[Path, int]:
+    """A folder and the lock that says its owner lives. A sweep may be faster between the two; then another folder is made."""
+    while True:
+        folder = root / f"box-{uuid.uuid4().hex[:12]}"
+        folder.mkdir(mode=0o711)
+        folder.chmod(0o711)  # whatever the umask
+        with contextlib.suppress(FileNotFoundError):
+            if (lock := try_lock(folder / "owner")) is not None:
+                return folder, lock
 
 
-def limits_argv(spec: SandboxSpec, timeout: float) -> list[str]:
-    """`prlimit` in front of the chain; the number of processes is limited inside (see reference §2)."""
-    cpu = int(timeout * (os.cpu_count() or 1)) + 10
-    return [
-        find_tool("prlimit"),
-        f"--fsize={spec.disk_mib * 1024 * 1024}",
-        "--nofile=1024",
-        "--core=0",
-        f"--cpu={cpu}",
-        "--memlock=65536",
-        f"--as={spec.memory_mib * 1024 * 1024}",
-    ]
-
-
-def drop_root_argv(uid: int) -> list[str]:
-    """`setpriv` when this process is root: a user id of its own for the sandbox, no groups, no new privileges."""
-    if os.getuid() != 0:
-        return []
-    return [find_tool("setpriv"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs"]
-
-
-def environment(
-    box: LocalSandbox,
-    command: Command,
-    *,
-    workspace: str,
-    vault: str,
-    home: str,
-    tmp: str,
-    mounted: Callable[[str], str] = str,
-) -> dict[str, str]:
-    """All that a command's environment holds; nothing of the worker's own. `MOUNT_<NAME>`: where a read-only folder is seen."""
-    env = {
-        "PATH": ":".join((*box.spec.path, *BASE_PATH)),
-        "HOME": home,
-        "TMPDIR": tmp,
-        "LANG": "C.UTF-8",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PWD": workspace,
-        **GIT_ENVIRONMENT,
-    }
-    env |= {
-        f"MOUNT_{Path(inside).name.upper()}": mounted(inside)
-        for inside in box.spec.readonly
-        if Path(inside).name.isalpha()
-    }
-    if command.vault:
-        env["VAULT"] = vault
-    if command.network:
-        env |= {name: value for name, value in os.environ.items() if name in INSTALLER_VARIABLES and "@" not in value}
-    return env
-
-
-# where package installers find their index and its certificates on this host; a value with credentials in it is not passed
-INSTALLER_VARIABLES = frozenset(
-    [
-        "PIP_INDEX_URL",
-        "PIP_EXTRA_INDEX_URL",
-        "PIP_FIND_LINKS",
-        "PIP_CERT",
-        "PIP_DEFAULT_TIMEOUT",
-        "NPM_CONFIG_REGISTRY",
-        "SSL_CERT_FILE",
-    ]
-)
-
-
-def find_tool(name: str) -> str:
-    """The absolute path of a system tool, never from the current directory. Raises Permanent with the package to install."""
-    found = shutil.which(name, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-    if found is None:
-        package = {"bwrap": "bubblewrap", "setpriv": "util-linux", "prlimit": "util-linux"}.get(name, name)
-        raise Permanent(f"{name} is not installed: apt-get install {package}")
-    return found
-
-
-def _drain(fd: int | None) -> bytes:
-    if fd is None:
-        return b""
+def _what_is_there(pipe: int) -> bytes:
+    os.set_blocking(pipe, False)
     try:
-        os.set_blocking(fd, False)
-        with contextlib.suppress(BlockingIOError):
-            return os.read(fd, 65536)
+        return os.read(pipe, 65536)
+    except BlockingIOError:
         return b""
-    finally:
-        os.close(fd)
+
+
+def _refusal(script: str) -> str:
+    """Why a text cannot be a command at all; the model is told as by a shell."""
+    if "\0" in script:
+        return "the command has a NUL character in it"
+    try:
+        length = len(os.fsencode(script))
+    except UnicodeEncodeError:
+        return "the command has characters that are not valid Unicode"
+    if length > LONGEST_SCRIPT:
+        return f"the command has {length} bytes and may have {LONGEST_SCRIPT}: write a file and run that"
+    return ""

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-HEAD = TAIL = 32 * 1024  # bytes kept of each stream where it is longer
+HEAD = TAIL = 64 * 1024  # bytes kept of each stream where it is longer
 WHOLE = 8 * 1024 * 1024  # bytes kept of both together, in order of arrival
 FLOOD = 64 * 1024 * 1024  # more output than this ends the command
-WATCH_EVERY = 2.0  # seconds between two looks at the disk
+WATCH_EVERY = 1.0  # seconds between two looks at the disk
+PATIENCE = 3.0  # seconds for a killed chain to let go of its output
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Stream:
         self.size += len(data)
         room = HEAD - len(self.head)
         self.head += data[:room]
-        self.tail += data[room:] if room > 0 else data
+        self.tail += data[room:]
         if len(self.tail) > 2 * TAIL:
             del self.tail[:-TAIL]
 
@@ -40,10 +41,9 @@ class Stream:
 
     def text(self) -> str:
         if not self.clipped:
-            return (bytes(self.head) + bytes(self.tail)).decode("utf-8", "replace")
-        left_out = self.size - HEAD - TAIL
-        head, tail = (part.decode("utf-8", "replace") for part in (bytes(self.head), bytes(self.tail[-TAIL:])))
-        return f"{head}\n[… {left_out} bytes left out …]\n{tail}"
+            return (self.head + self.tail).decode("utf-8", "replace")
+        head, tail = self.head.decode("utf-8", "replace"), self.tail[-TAIL:].decode("utf-8", "replace")
+        return f"{head}\n[… {self.size - HEAD - TAIL} bytes left out …]\n{tail}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,42 +58,67 @@ class Ended:
     duration: float
 
 
-class Chain:
-    """A running chain. `kill` may be called from any thread; the spawning thread must be the one that waits (die-with-parent)."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """How a provider starts one command. `inherited` are descriptors that only the chain needs, `status` is our end of its report."""
 
-    def __init__(
-        self, argv: Sequence[str], env: Mapping[str, str], pass_fds: Sequence[int], end_signal: signal.Signals
-    ) -> None:
+    argv: Sequence[str]
+    inherited: Sequence[int]
+    status: int
+
+
+class Chain:
+    """A running chain. `kill` may be called from any thread; the spawning thread must be the one that waits (die-with-parent).
+
+    Its environment is empty: what the command shall find there is handed over by the provider. `owner` becomes the owner of the
+    output pipes, or else a command could not open /dev/stdout again.
+    """
+
+    def __init__(self, prepared: Prepared, stdin: bytes, owner: int, end_signal: signal.Signals) -> None:
+        self.over = threading.Event()
         self._signal = end_signal
         self._stopped = ""
+        self._gives_up_at = 0.0
         self._lock = threading.Lock()
-        self._process = subprocess.Popen(
-            argv,
-            env=dict(env),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            close_fds=True,
-            pass_fds=tuple(pass_fds),
-            start_new_session=True,
-        )
+        source = memory_file(stdin)
+        try:
+            self._process = subprocess.Popen(
+                prepared.argv,
+                env={},
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                close_fds=True,
+                pass_fds=tuple(prepared.inherited),
+                start_new_session=True,
+            )
+        finally:
+            os.close(source)
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._pipes = (self._process.stdout, self._process.stderr)
+        for pipe in self._pipes:
+            os.fchown(pipe.fileno(), owner, -1)
 
     def kill(self, why: str) -> None:
         """End the whole chain at once; only the first reason counts."""
         with self._lock:
-            self._stopped = self._stopped or why
-            if self._process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    if self._signal == signal.SIGKILL:
-                        os.killpg(self._process.pid, signal.SIGKILL)
-                    else:
-                        self._process.send_signal(self._signal)
+            if self._stopped or self._process.returncode is not None:
+                return
+            self._stopped, self._gives_up_at = why, time.monotonic() + PATIENCE
+            with contextlib.suppress(ProcessLookupError):
+                if self._signal == signal.SIGKILL:
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                else:
+                    self._process.send_signal(self._signal)
 
-    def wait(self, stdin: bytes, timeout: float, watch: Callable[[], str]) -> Ended:
-        """Feed it, read it, and stay until it is over. `watch` names a limit of the disk that was passed, or nothing."""
+    @property
+    def stopped(self) -> bool:
+        return bool(self._stopped)
+
+    def wait(self, timeout: float, watch: Callable[[], str]) -> Ended:
+        """Read it and stay until it is over. `watch` names a limit of the disk that was passed, or nothing."""
         begun = time.monotonic()
-        feeder = threading.Thread(target=self._feed, args=(stdin,), daemon=True)
-        feeder.start()
         out, err, whole = Stream(), Stream(), bytearray()
         try:
             self._read(out, err, whole, begun + timeout, watch)
@@ -102,54 +127,50 @@ class Chain:
             raise
         finally:
             self._reap()
-        feeder.join(1)
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+            for pipe in self._pipes:
+                pipe.close()
+            self.over.set()
         cut = bytes(whole) if out.clipped or err.clipped else b""
         return Ended(self._process.returncode, out, err, cut, self._stopped, time.monotonic() - begun)
 
     def _read(self, out: Stream, err: Stream, whole: bytearray, ends: float, watch: Callable[[], str]) -> None:
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
         next_look = time.monotonic() + WATCH_EVERY
         with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ, out)
-            selector.register(self._process.stderr, selectors.EVENT_READ, err)
-            while selector.get_map():
-                now = time.monotonic()
+            for pipe, stream in zip(self._pipes, (out, err), strict=True):
+                selector.register(pipe, selectors.EVENT_READ, stream)
+            while selector.get_map() and (now := time.monotonic()) < (self._gives_up_at or now + 1):
                 if now >= ends:
                     self.kill("time")
-                    ends = now + 3600
-                if now >= next_look:
-                    next_look = now + WATCH_EVERY
+                elif now >= next_look:
                     if struck := watch():
                         self.kill(struck)
-                for key, _ in selector.select(max(0.0, min(ends, next_look) - now)):
-                    data = os.read(key.fd, 65536)
-                    if not data:
+                    next_look = time.monotonic() + WATCH_EVERY
+                pause = 0.1 if self._stopped else max(0.0, min(ends, next_look) - now)
+                for key, _ in selector.select(pause):
+                    if not (data := os.read(key.fd, 65536)):
                         selector.unregister(key.fileobj)
                         continue
                     key.data.add(data)
                     whole += data[: WHOLE - len(whole)]
-                    if out.size + err.size > FLOOD:
-                        self.kill("flood")
-
-    def _feed(self, stdin: bytes) -> None:
-        pipe = self._process.stdin
-        assert pipe is not None
-        with contextlib.suppress(OSError, ValueError):
-            pipe.write(stdin)
-            pipe.flush()
-        with contextlib.suppress(OSError, ValueError):
-            pipe.close()
+                if out.size + err.size > FLOOD:
+                    self.kill("flood")
 
     def _reap(self) -> None:
         """Its output is over; what still holds on is given a moment, then ended hard."""
         try:
-            self._process.wait(timeout=5)
+            self._process.wait(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+
+def memory_file(data: bytes) -> int:
+    """A descriptor from which `data` can be read, and nothing written; the caller closes it."""
+    writable = os.memfd_create("compymac")
+    try:
+        with os.fdopen(os.dup(writable), "wb") as file:
+            file.write(data)
+        return os.open(f"/proc/self/fd/{writable}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(writable)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import Cancelled
+from .leftovers import end_all_of
 
 
 def own_folder(name: str) -> Path:
@@ -70,8 +71,9 @@ class Uids:
         self._folder = own_folder("uids")
 
     def take(self) -> tuple[int, int]:
-        """(user id, descriptor that holds it)."""
+        """(user id, descriptor that holds it). Nothing of an earlier life of the id runs any more."""
         for uid in range(self.FIRST, self.FIRST + self.COUNT):
             if (fd := try_lock(self._folder / str(uid))) is not None:
+                end_all_of(uid)
                 return uid, fd
         raise OSError(f"all {self.COUNT} user ids for sandboxes are in use")
