@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 from ..errors import FileProblem
+from .limits import MIB
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # without NONBLOCK a FIFO would hang us
@@ -66,10 +67,10 @@ def _refuse_unusual(found: os.stat_result, path: str, max_bytes: int) -> None:
         )
 
 
-def is_larger(root: Path, allowed: int) -> bool:
-    """Whether a tree takes more disk than `allowed` bytes, or has more entries or depth than we can count."""
+def too_much(root: Path, mib: int) -> str:
+    """Which limit of the disk a tree passes, or nothing. What vanished meanwhile or is closed to us counts as nothing."""
     total, entries, folders = 0, 0, [str(root)]
-    while folders and total <= allowed and entries <= MOST_ENTRIES:
+    while folders and total <= mib * MIB and entries <= MOST_ENTRIES:
         try:
             with os.scandir(folders.pop()) as found:
                 for entry in found:
@@ -78,10 +79,12 @@ def is_larger(root: Path, allowed: int) -> bool:
                     total += info.st_blocks * 512
                     if stat.S_ISDIR(info.st_mode):
                         folders.append(entry.path)
-        except OSError as error:  # what vanished meanwhile or is closed to us counts as nothing
+        except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                return True
-    return total > allowed or entries > MOST_ENTRIES
+                return "folders nested too deep"
+    if entries > MOST_ENTRIES:
+        return f"more than {MOST_ENTRIES} files"
+    return f"more than {mib} MiB on disk" if total > mib * MIB else ""
 
 
 def remove_tree(root: Path) -> None:

@@ -65,6 +65,7 @@ class _Launcher:
             "read": [str(path) for path in box.spec.readonly.values()],
             "write": [str(box.workspace), str(box.home), *([str(box.vault)] if command.vault else [])],
             "processes": box.spec.processes,
+            "shared_user": os.getuid() != 0,
             "internet": command.network,
             "seccomp": seccomp.program(internet=command.network, own_ipc=False).hex(),
             "parent": os.getpid(),
@@ -74,7 +75,7 @@ class _Launcher:
         argv = [
             *drop_root(box.uid),
             *resource_limits(box.spec, command.timeout),
-            *(_interpreter(), "-I", str(_readable_launcher(box)), str(order_fd), str(status_inside)),
+            *(_interpreter(), "-I", "-S", str(_readable_launcher(box)), str(order_fd), str(status_inside)),
         ]
         return Prepared(argv, (order_fd, status_inside), status)
 

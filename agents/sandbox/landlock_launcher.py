@@ -1,9 +1,12 @@
 """Run by `python -I` with two descriptors (order in, status out): confine a child by Landlock and seccomp, outlive its descendants.
 
-It imports nothing of ours: it is copied next to the workspace and runs as the sandbox's user.
+It imports nothing of ours: it is copied next to the workspace and runs as the sandbox's user. Every command pays for its start, so
+it also leaves out what only makes code nicer (pathlib, contextlib, typing: 14 ms of 45).
 """
+# ruff: noqa: PTH112, PTH123, PTH208, SIM105
 
-import contextlib
+from __future__ import annotations
+
 import ctypes
 import json
 import os
@@ -12,8 +15,10 @@ import signal
 import struct
 import sys
 import time
-from pathlib import Path
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CREATE, ADD, RESTRICT = 444, 445, 446
@@ -85,15 +90,16 @@ def end_descendants() -> None:
 
 def send(pids: set[int], what: signal.Signals) -> None:
     for pid in pids:
-        with contextlib.suppress(OSError):
+        try:
             os.kill(pid, what)
+        except OSError:
+            pass
 
 
 def descendants() -> set[int]:
     parents = {}
-    for process in processes():
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            parents[int(process.name)] = int((process / "stat").read_bytes().rsplit(b")", 1)[1].split()[1])
+    for pid, stat in each_process("stat"):
+        parents[pid] = int(stat.rsplit(b")", 1)[1].split()[1])
     ours, known = {os.getpid()}, 0
     while len(ours) != known:
         known = len(ours)
@@ -101,8 +107,16 @@ def descendants() -> set[int]:
     return ours - {os.getpid()}
 
 
-def processes() -> list[Path]:
-    return [path for path in Path("/proc").iterdir() if path.name.isdigit()]
+def each_process(what: str) -> list[tuple[int, bytes]]:
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/{what}", "rb") as file:
+                    found.append((int(name), file.read()))
+            except OSError:
+                pass
+    return found
 
 
 def become_the_command(order: dict[str, Any], failed: int) -> NoReturn:
@@ -110,9 +124,10 @@ def become_the_command(order: dict[str, Any], failed: int) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         os.chdir(order["cwd"])
-        limit = order["processes"] + threads_of_this_user()
+        limit = order["processes"] + (threads_of_this_user() if order["shared_user"] else 1)
         resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
-        Path("/proc/self/oom_score_adj").write_text("1000")
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
         LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         restrict_files(order)
         restrict_calls(bytes.fromhex(order["seccomp"]))
@@ -125,13 +140,9 @@ def become_the_command(order: dict[str, Any], failed: int) -> NoReturn:
 
 def threads_of_this_user() -> int:
     """Without a namespace the limit counts all that this user runs, so what runs already is added to it."""
-    total, mine = 0, f"\nUid:\t{os.getuid()}\t"
-    for process in processes():
-        with contextlib.suppress(OSError):
-            status = (process / "status").read_text(errors="replace")
-            if mine in status:
-                total += int(status.split("\nThreads:\t", 1)[1].split("\n", 1)[0])
-    return total
+    mine = b"\nUid:\t%d\t" % os.getuid()
+    statuses = [status for _, status in each_process("status") if mine in status]
+    return sum(int(status.split(b"\nThreads:\t", 1)[1].split(b"\n", 1)[0]) for status in statuses)
 
 
 # ---- files
@@ -165,7 +176,7 @@ def allow(ruleset: int, path: str, rights: int) -> None:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return
-    if not Path(path).is_dir():
+    if not os.path.isdir(path):
         rights &= FILE_ONLY
     if LIBC.syscall(ADD, ruleset, 1, struct.pack("=Qi", rights, fd), 0):
         raise OSError(ctypes.get_errno(), f"landlock_add_rule {path}")

@@ -15,9 +15,9 @@ from typing import Protocol
 
 from ..errors import Cancelled, FileProblem, Transient
 from ..ports import Command, CommandResult, SandboxSpec
-from .files import clean_path, is_larger, read_inside, remove_tree
+from .files import clean_path, read_inside, remove_tree, too_much
 from .limits import MIB, limit_of
-from .process import Chain, Ended, Prepared
+from .process import TIME, Chain, Ended, Prepared
 from .slots import Slots, Uids, try_lock
 
 FREE_DISK = 256 * MIB  # the host keeps this much, whatever a command wants
@@ -159,25 +159,22 @@ class LocalSandbox:
             raise Cancelled("the sandbox is closed")
 
     def _disk_limit(self) -> str:
-        if is_larger(self.folder, self.spec.disk_mib * MIB):
-            return "disk"
-        with contextlib.suppress(OSError):
-            return "disk" if shutil.disk_usage(self.folder).free < FREE_DISK else ""
-        return ""
+        if struck := too_much(self.folder, self.spec.disk_mib):
+            return struck
+        return "the host's disk is full" if shutil.disk_usage(self.folder).free < FREE_DISK else ""
 
     def _look_again(self, ended: Ended) -> Ended:
         """A quick command ends before the watcher's first look; look again if the host lost much room since we began."""
         lost = self._free_at_first - shutil.disk_usage(self.folder).free
-        if not ended.stopped and lost > self.spec.disk_mib * MIB / 2 and self._disk_limit():
-            return replace(ended, stopped="disk")
-        return ended
+        if ended.stopped or lost < self.spec.disk_mib * MIB / 2:
+            return ended
+        return replace(ended, stopped=self._disk_limit())
 
     def _result(self, ended: Ended, status: bytes) -> CommandResult:
         out, err = ended.stdout.text(), ended.stderr.text()
         if ended.stopped:
-            limits = {"flood": "more than 64 MiB of output", "disk": f"more than {self.spec.disk_mib} MiB on disk"}
-            limit = limits.get(ended.stopped, "")
-            return CommandResult(None, out, err, ended.stopped == "time", limit, ended.duration, ended.whole)
+            late = ended.stopped == TIME
+            return CommandResult(None, out, err, late, "" if late else ended.stopped, ended.duration, ended.whole)
         code = self._launcher.exit_code(status)
         if code is None:
             raise Transient(f"the sandbox could not be set up: {err.strip()[-500:] or f'status {ended.returncode}'}")

@@ -16,6 +16,7 @@ HEAD = TAIL = 64 * 1024  # bytes kept of each stream where it is longer
 WHOLE = 8 * 1024 * 1024  # bytes kept of both together, in order of arrival
 FLOOD = 64 * 1024 * 1024  # more output than this ends the command
 WATCH_EVERY = 1.0  # seconds between two looks at the disk
+TIME = "time"
 PATIENCE = 3.0  # seconds for a killed chain to let go of its output
 
 
@@ -48,7 +49,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """`returncode` as Popen has it; `stopped` says why we ended it: "", time, flood, disk, closed."""
+    """`returncode` as Popen has it; `stopped` says why we ended it: the name of a limit, TIME, closed, or nothing."""
 
     returncode: int
     stdout: Stream
@@ -140,7 +141,7 @@ class Chain:
                 selector.register(pipe, selectors.EVENT_READ, stream)
             while selector.get_map() and (now := time.monotonic()) < (self._gives_up_at or now + 1):
                 if now >= ends:
-                    self.kill("time")
+                    self.kill(TIME)
                 elif now >= next_look:
                     if struck := watch():
                         self.kill(struck)
@@ -153,7 +154,7 @@ class Chain:
                     key.data.add(data)
                     whole += data[: WHOLE - len(whole)]
                 if out.size + err.size > FLOOD:
-                    self.kill("flood")
+                    self.kill(f"more than {FLOOD // 1024 // 1024} MiB of output")
 
     def _reap(self) -> None:
         """Its output is over; what still holds on is given a moment, then ended hard."""
