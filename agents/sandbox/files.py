@@ -45,9 +45,12 @@ def read_inside(root: Path, path: str, max_bytes: int) -> bytes:
             file = os.open(name, FILE, dir_fd=here)
         finally:
             os.close(here)
-        with os.fdopen(file, "rb") as opened:
+        try:
             _refuse_unusual(os.fstat(file), path, max_bytes)
-            data = opened.read(max_bytes + 1)
+            with os.fdopen(file, "rb", closefd=False) as opened:
+                data = opened.read(max_bytes + 1)
+        finally:
+            os.close(file)
     except OSError as error:
         raise FileProblem(f"{_shown(path)} cannot be read: {_why(error)}") from error
     if len(data) > max_bytes:

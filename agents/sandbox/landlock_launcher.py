@@ -121,7 +121,12 @@ def each_process(what: str) -> list[tuple[int, bytes]]:
 
 def become_the_command(order: dict[str, Any], failed: int) -> NoReturn:
     try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for name in (
+            signal.SIGTERM,
+            signal.SIGPIPE,
+            signal.SIGXFSZ,
+        ):  # Python ignores the latter two, and exec would keep that
+            signal.signal(name, signal.SIG_DFL)
         os.setsid()
         os.chdir(order["cwd"])
         limit = order["processes"] + (threads_of_this_user() if order["shared_user"] else 1)

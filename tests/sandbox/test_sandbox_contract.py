@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,14 +21,14 @@ Open = Callable[..., Sandbox]
 
 
 @pytest.fixture(params=["bubblewrap", "landlock", "recorded"])
-def any_sandbox(request: pytest.FixtureRequest, root: Path) -> Sandbox:
+def any_sandbox(request: pytest.FixtureRequest, root: Path) -> Iterator[Sandbox]:
     if request.param == "recorded":
         provider: SandboxProvider = RecordedProvider(RecordedSandbox())
     else:
         provider = choose(request.param, root=root)
     box = provider.open(SandboxSpec(label="test"))
-    request.addfinalizer(box.close)
-    return box
+    yield box
+    box.close()
 
 
 class TestFiles:
@@ -87,6 +87,7 @@ class TestCommands:
             ("python3 -c 'import os, signal; os.kill(os.getpid(), signal.SIGSEGV)'", 139),
             ("no-such-program", 127),
             ("if", 2),
+            ("yes | head -n 1; exit ${PIPESTATUS[0]}", 141),
             ("true \0", 126),
             ("echo \ud800", 126),
             ("true " + "x" * 200_000, 126),
