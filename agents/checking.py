@@ -15,6 +15,7 @@ NOT_FOUND = re.compile(
     r"(?:bash|sh|/bin/sh|line \d+|\d+): (?:line \d+: )?(\S+?): (?:command )?not found|No module named '?([\w.]+)'?"
 )
 NO_MODULE_RUN = re.compile(r"^\S*python\S*: No module named (\S+)", re.MULTILINE)
+LAST_WORDS = 2_000  # characters that are searched; on more, made for it, the search takes minutes
 
 # what a check reads to judge: restored from the base commit before the final checks, so that nobody edits the exam
 CHECK_FILES = (
@@ -44,9 +45,10 @@ def as_check(command: str, origin: Any, commit: str, result: CommandResult) -> C
 
 def missing_program(result: CommandResult) -> str:
     """The program (or Python runner module) that the sandbox lacks, or an empty text."""
-    if result.exit_code == 127 and (found := NOT_FOUND.search(result.stderr) or NOT_FOUND.search(result.stdout)):
+    stderr, stdout = result.stderr[-LAST_WORDS:], result.stdout[-LAST_WORDS:]
+    if result.exit_code == 127 and (found := NOT_FOUND.search(stderr) or NOT_FOUND.search(stdout)):
         return (found[1] or found[2] or "")[:200]
-    if result.exit_code == 1 and (found := NO_MODULE_RUN.search(result.stderr)):
+    if result.exit_code == 1 and (found := NO_MODULE_RUN.search(stderr)):
         return found[1][:200]
     return "a program" if result.exit_code == 127 else ""
 
@@ -85,9 +87,9 @@ def _python_check(paths: Sequence[str], names: set[str], read: Callable[[str], b
 def _has_npm_test(text: str) -> bool:
     try:
         script = json.loads(text).get("scripts", {}).get("test", "")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return False
-    return bool(script) and "no test specified" not in script
+    return isinstance(script, str) and bool(script) and "no test specified" not in script
 
 
 def _text(read: Callable[[str], bytes], path: str) -> str:

@@ -1,4 +1,7 @@
-"""The executor: one step, worked in a sandbox. The engine's entry point is `ExecutorAgent.execute`."""
+"""The executor: one step, worked in a sandbox.
+
+`agents/executor.py: ExecutorAgent.execute` is the engine's entry point.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from .facade import default_llm, workspace_sandbox
 from .loop import Loop
 from .ports import LLM, Message, Sandbox
 from .prompting import render, told
-from .tools import TOOLS, Bench
+from .tools import TOOLS, Bench, described
 
 
 class ExecutorAgent:
     """`ExecutorAgent(llm, sandbox).execute(brief)`; or `ExecutorAgent(workspace="folder").execute({"description": …})`.
 
-    With `workspace` the folder's files are worked on in a local sandbox, and copied back if the step succeeds. Without `llm` the model of
-    the environment is used (LLM_BASE_URL, LLM_MODEL, LLM_API_KEY).
+    With `workspace` a copy of the folder's files is worked on in a local sandbox, and what changed is copied back if the step
+    succeeds. Without `llm` the model of the environment is used (LLM_BASE_URL, LLM_MODEL, LLM_API_KEY).
     """
 
     def __init__(
@@ -52,8 +55,7 @@ class ExecutorAgent:
     def _loop(self, brief: StepBrief, sandbox: Sandbox) -> StepOutcome:
         prompt = render("executor")
         if not self._tool_calls:
-            lines = (f"- {name}: {tool.arguments.__doc__} {tool.spec(name).parameters}" for name, tool in TOOLS.items())
-            prompt += render("executor_text", tools="\n".join(lines))
+            prompt += render("executor_text", tools=described(TOOLS))
         messages = [Message("system", prompt), told(f"Your step is number {brief.step.index}.", brief)]
         bench = Bench(sandbox, self._timeout)
         return Loop(self._llm or default_llm(), bench, messages, self._max_turns, self._tool_calls).run()

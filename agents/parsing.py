@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -11,14 +12,19 @@ import json_repair
 from pydantic import BaseModel, ValidationError
 
 from .errors import InvalidReply
-from .ports import LLM, Completion, CompletionRequest, Message
+from .ports import LLM, Completion, CompletionRequest, Message, ToolCall
 from .prompting import schema_of
+from .tools import clip
 
 Contract = TypeVar("Contract", bound=BaseModel)
 REASKS = 2
 LONGEST = 400_000  # characters of an answer that are looked at
 SHOWN = 2_000  # characters of an error that the model is shown
+ECHOED = 20_000  # characters of its own unusable answer that it is shown again
+MENDABLE = 100_000  # characters; json_repair is slow on more
 FENCE = re.compile(r"```[a-zA-Z0-9_-]*[ \t]*\n(.*?)```", re.DOTALL)
+DECODER = json.JSONDecoder()
+log = logging.getLogger(__name__)
 
 
 class ParseProblem(ValueError):
@@ -34,34 +40,51 @@ def parse_reply(text: str, contract: type[Contract]) -> Contract:
 
 
 def find_json(text: str) -> dict[str, Any]:
-    """The JSON object in a reply: all of it, a fenced block, or between the outermost braces; mended if it is nearly one."""
+    """The JSON object in a reply: all of it, in a fenced block, or in prose; mended if it is nearly one. Raises ParseProblem."""
     if len(text) > LONGEST:
         raise ParseProblem(f"the answer has {len(text)} characters, more than {LONGEST}: answer with much less")
-    candidates = [text.strip(), *(block.strip() for block in FENCE.findall(text))]
+    text = text.rpartition("</think>")[2].strip()
     begin, end = text.find("{"), text.rfind("}")
-    if 0 <= begin < end:
-        candidates.append(text[begin : end + 1])
-    for candidate in candidates:
+    pieces = [text, *(block.strip() for block in FENCE.findall(text)), *([text[begin:]] if begin >= 0 else [])]
+    problem = "there is no JSON object in the answer"
+    for piece in pieces:
         try:
-            found = json.loads(candidate)
-        except (ValueError, RecursionError):
+            found, _ = DECODER.raw_decode(piece)
+        except (ValueError, RecursionError) as error:
+            problem = f"its JSON is broken: {error}" if piece.startswith("{") else problem
             continue
         if isinstance(found, dict):
             return found
-    return _mended(candidates[1:] if begin >= 0 else [])
+    for piece in (*pieces[1:-1], text[begin : end + 1]) if 0 <= begin < end else ():
+        if (mended := _mended(piece)) is not None:
+            log.warning("an answer of the model was no JSON and was mended by json_repair (%d characters)", len(piece))
+            return mended
+    raise ParseProblem(f"{problem}; answer with one JSON object and nothing else")
 
 
-def _mended(candidates: Sequence[str]) -> dict[str, Any]:
-    for candidate in candidates:
-        if "{" not in candidate or len(candidate) > 100_000:
-            continue
-        try:
-            found = json_repair.loads(candidate)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(found, dict) and found:
-            return found
-    raise ParseProblem("there is no JSON object in the answer; answer with one JSON object and nothing else")
+def _mended(piece: str) -> dict[str, Any] | None:
+    """Commas and quotes are mended; brackets that were left open are not: what is missing there would be lost in silence."""
+    closed = all(piece.count(opening) == piece.count(closing) for opening, closing in ("{}", "[]"))
+    if "{" not in piece or not closed or len(piece) > MENDABLE:
+        return None
+    try:
+        found = json_repair.loads(piece)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and found else None
+
+
+def calls_of(answer: Completion) -> tuple[ToolCall, ...]:
+    """What the model asks for: its tool calls, or the one action of a model that writes instead of calling."""
+    if answer.message.tool_calls:
+        return answer.message.tool_calls
+    try:
+        said = find_json(answer.message.content)
+    except ParseProblem:
+        return ()
+    if not isinstance(name := said.get("tool"), str):
+        return ()
+    return (ToolCall("", name, json.dumps(said.get("arguments") or {})),)
 
 
 def ask(
@@ -101,7 +124,7 @@ def settle(
         except ParseProblem as error:
             problem = str(error)
         messages += [
-            Message("assistant", text[:LONGEST] or "(empty)"),
+            Message("assistant", clip(text, ECHOED) or "(empty)"),
             Message(
                 "user",
                 f"That cannot be used: {problem[:SHOWN]}\nAnswer again with one JSON object of the agreed shape.",

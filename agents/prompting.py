@@ -20,10 +20,6 @@ def render(name: str, **values: object) -> str:
     return Template(_text(name)).substitute({key: str(value) for key, value in values.items()})
 
 
-def system(name: str, **values: object) -> Message:
-    return Message("system", render(name, **values))
-
-
 def told(heading: str, brief: BaseModel) -> Message:
     """The user's message: a heading, and the brief without what is empty."""
     said = {name: value for name, value in brief.model_dump(mode="json").items() if value not in ("", [], {}, None)}

@@ -1,4 +1,7 @@
-"""The reviewer: judges by evidence. The engine's entry point is `ReflectorAgent.judge`; `overrule` is what it can't argue with."""
+"""The reviewer: judges by evidence; `overrule` is what it can't argue with.
+
+`agents/reviewer.py: ReflectorAgent.judge` is the engine's entry point.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,18 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from .contracts import CheckResult, Evidence, ReviewBrief, Verdict
 from .facade import default_llm
 from .parsing import ask
-from .ports import LLM
-from .prompting import schema_text, system, told
+from .ports import LLM, Message
+from .prompting import render, schema_text, told
+from .tools import clip
+
+KNOWN = frozenset({"goal", "diff", "checks", "commands", "summary", "evidence", "step"})
+DIFF_SHOWN = 60_000
+RESULT_SHOWN = 20_000
 
 
 class ReflectorAgent:
@@ -20,7 +30,10 @@ class ReflectorAgent:
         self._llm = llm
 
     def judge(self, brief: ReviewBrief) -> Verdict:
-        """A verdict that cites evidence, or one with confidence 0. Raises InvalidReply when the model can't give one."""
+        """A verdict that cites evidence, or one with confidence 0; a failing check that a person gave has overruled it already.
+
+        Which other checks count, the engine knows (it saw the base) and calls `overrule` with them. Raises InvalidReply.
+        """
         known = {item.id for item in brief.evidence}
         asked_again = False
 
@@ -31,34 +44,50 @@ class ReflectorAgent:
             asked_again = True
             return f"it cites no evidence: name at least one id of {', '.join(sorted(known)[:20])} in `evidence`"
 
-        messages = [system("reviewer", schema=schema_text(Verdict)), told("Judge this result.", brief)]
+        rules = Message("system", render("reviewer", schema=schema_text(Verdict)))
+        messages = [rules, told("Judge this result.", brief)]
         verdict = ask(self._llm or default_llm(), messages, Verdict, "verdict", cites)
         if known and not known & set(verdict.evidence):
-            return verdict.model_copy(update={"confidence": 0.0})
-        return verdict
+            verdict = verdict.model_copy(update={"confidence": 0.0})
+        return overrule(verdict, [check for check in brief.checks_after if check.origin == "person"])
 
     def review(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        """The verdict on a result as a dict: action, reasoning, suggested_changes, confidence."""
-        verdict = overrule(self.judge(self.brief_of(result)), [])
+        """The verdict on a result as a dict: action, reasoning, suggested_changes, confidence. All of the result's checks count."""
+        brief = self.brief_of(result)
+        verdict = overrule(self.judge(brief), brief.checks_after)
         return {name: getattr(verdict, name) for name in ("action", "reasoning", "suggested_changes", "confidence")}
 
     def brief_of(self, result: Mapping[str, Any]) -> ReviewBrief:
         """A result artifact (or any mapping) as a review's packet; an executor's own story (`summary`) is left out."""
-        checks = [CheckResult.model_validate(check) for check in result.get("checks", []) if isinstance(check, dict)]
-        evidence = [
-            Evidence(id=f"x{n}", title=f"command: {item.get('command', '')}"[:300], exit_code=item.get("exit_code"))
-            for n, item in enumerate(result.get("commands", []), 1)
-            if isinstance(item, dict)
-        ]
-        known = {"goal", "diff", "checks", "commands", "summary", "evidence", "step"}
-        other = {name: value for name, value in result.items() if name not in known}
+        checks = [check for given in _items(result, "checks") if (check := _as_check(given)) is not None]
+        evidence = [_command_evidence(n, given) for n, given in enumerate(_items(result, "commands"), 1)]
+        other = {name: value for name, value in result.items() if name not in KNOWN}
+        if len(checks) < len(_items(result, "checks")):  # in another shape: shown as it is
+            other["checks"] = result["checks"]
         if other:
-            evidence.append(
-                Evidence(id="r1", title="the result as given", output=json.dumps(other, default=str)[:20_000])
-            )
-        return ReviewBrief(
-            goal=str(result.get("goal", "")), diff=str(result.get("diff", "")), checks_after=checks, evidence=evidence
-        )
+            shown = clip(json.dumps(other, default=str, ensure_ascii=False), RESULT_SHOWN)
+            evidence.append(Evidence(id="r1", title="the result as given", output=shown))
+        diff = clip(str(result.get("diff") or ""), DIFF_SHOWN)
+        goal = clip(str(result.get("goal") or ""), RESULT_SHOWN)
+        return ReviewBrief(goal=goal, diff=diff, checks_after=checks, evidence=evidence)
+
+
+def _items(result: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    found = result.get(name)
+    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list | tuple) else []
+
+
+def _as_check(given: Mapping[str, Any]) -> CheckResult | None:
+    try:
+        return CheckResult.model_validate(dict(given))
+    except ValidationError:
+        return None
+
+
+def _command_evidence(number: int, given: Mapping[str, Any]) -> Evidence:
+    code = given.get("exit_code")
+    title = f"command: {given.get('command', '')}"[:300]
+    return Evidence(id=f"x{number}", title=title, exit_code=code if isinstance(code, int) else None)
 
 
 def overrule(verdict: Verdict, checks: Sequence[CheckResult]) -> Verdict:

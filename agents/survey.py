@@ -36,7 +36,9 @@ def tracked_files(sandbox: Sandbox) -> list[str]:
     )
     if not listed.ok:
         raise Transient(f"the files of the workspace cannot be listed: {listed.stderr[-300:]}")
-    return [line for line in listed.stdout.splitlines() if line]
+    # of a long list `stdout` lacks the middle
+    names = listed.whole.decode("utf-8", "replace") if listed.whole else listed.stdout
+    return [line for line in names.split("\n") if line]
 
 
 def _head(sandbox: Sandbox, path: str, longest: int) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from .errors import FileProblem
-from .ports import Command, CommandResult, Sandbox, ToolCall, ToolSpec
+from .ports import Command, CommandResult, Message, Sandbox, ToolCall, ToolSpec
+from .sandbox.files import clean_path
+from .text import storable_json
 
 SHOWN = 8_000  # characters of an output that the model is shown, half from the head and half from the tail
 LARGEST_FILE = 1_048_576
@@ -62,7 +65,7 @@ class Finish(Arguments):
 
     success: bool
     summary: str = Field(default="", max_length=8000)
-    evidence: list[str] = Field(default_factory=list, max_length=50)
+    evidence: list[Annotated[str, StringConstraints(max_length=2000)]] = Field(default_factory=list, max_length=50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,10 @@ def run_command(bench: Bench, asked: RunCommand) -> str:
 
 
 def read_file(bench: Bench, asked: ReadFile) -> str:
-    text = bench.sandbox.read(asked.path, LARGEST_FILE).decode("utf-8", "replace")
-    lines = text.splitlines()
+    data = bench.sandbox.read(inside(asked.path), LARGEST_FILE)
+    if b"\0" in data:
+        return f"error: {asked.path} is a binary file of {len(data)} bytes"
+    lines = data.decode("utf-8", "replace").splitlines()
     if asked.first_line > max(len(lines), 1):
         return f"error: {asked.path} has {len(lines)} lines"
     numbered = (f"{n:5}  {line}" for n, line in enumerate(lines[asked.first_line - 1 :], asked.first_line))
@@ -87,27 +92,42 @@ def read_file(bench: Bench, asked: ReadFile) -> str:
 
 
 def search(bench: Bench, asked: Search) -> str:
-    where = shlex.quote(asked.path or ".")
+    where = shlex.quote("." if asked.path in ("", ".", "./", "/workspace") else inside(asked.path.rstrip("/")))
     grep = f"grep -rnIE --exclude-dir=.git --exclude-dir=node_modules --exclude-dir=.venv -e {shlex.quote(asked.pattern)} -- {where}"
     found = bench.sandbox.run(Command(f"{grep} | cut -c1-300 | head -n {SEARCH_HITS}", timeout=bench.timeout))
+    if found.exit_code is None:
+        return f"error: the search was {told(found, bench.timeout)}"
     if found.stderr.strip() and not found.stdout.strip():
         return f"error: {clip(found.stderr.strip(), 500)}"
     return clip(found.stdout.strip(), SHOWN) or "nothing found"
 
 
 def edit_file(bench: Bench, asked: EditFile) -> str:
-    text = bench.sandbox.read(asked.path, LARGEST_FILE).decode("utf-8", "surrogateescape")
-    count = text.count(asked.old)
+    path = inside(asked.path)
+    text = bench.sandbox.read(path, LARGEST_FILE).decode("utf-8", "surrogateescape")
+    old, new = asked.old, asked.new
+    if "\r\n" in text and "\r" not in old:  # the model was shown the lines without their ends
+        old, new = old.replace("\n", "\r\n"), re.sub("\r?\n", "\r\n", new)
+    count = text.count(old)
     if count != 1:
-        return f"error: the old text occurs {count} times in {asked.path}, and must occur exactly once. {_hint(text, asked.old, count)}"
-    bench.sandbox.write(asked.path, text.replace(asked.old, asked.new).encode("utf-8", "surrogateescape"))
+        hint = _hint(text, asked.old, count)
+        return f"error: the old text occurs {count} times in {asked.path}, and must occur exactly once. {hint}"
+    bench.sandbox.write(path, text.replace(old, new).encode("utf-8", "surrogateescape"))
     return f"{asked.path} is changed"
 
 
 def write_file(bench: Bench, asked: WriteFile) -> str:
-    data = asked.content.encode("utf-8", "replace")
-    bench.sandbox.write(asked.path, data)
+    data = asked.content.encode()
+    bench.sandbox.write(inside(asked.path), data)
     return f"{asked.path} is written ({len(data)} bytes)"
+
+
+def inside(path: str) -> str:
+    """A model's path as the sandbox wants it. Raises FileProblem; `vault:` means our git directory, which is not for models."""
+    short = path.removeprefix("/workspace/").removeprefix("./")
+    if short.startswith("vault:"):
+        raise FileProblem(f"{path[:200]!r} is not a path in the workspace: no path may begin with 'vault:'")
+    return "/".join(clean_path(short))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +152,17 @@ TOOLS: dict[str, Tool] = {
     "finish": Tool(Finish, None),
 }
 READING = {name: TOOLS[name] for name in ("read_file", "search")}
+CHANGING = frozenset({"edit_file", "write_file"})
 
 
 def specs(tools: Mapping[str, Tool]) -> tuple[ToolSpec, ...]:
     return tuple(tool.spec(name) for name, tool in tools.items())
+
+
+def described(tools: Mapping[str, Tool]) -> str:
+    """The tools in words, for a model that cannot be offered them."""
+    offered = ((spec.name, spec.description, json.dumps(spec.parameters)) for spec in specs(tools))
+    return "\n".join(f"- {name}: {what} Arguments: {shape}" for name, what, shape in offered)
 
 
 def understand(tools: Mapping[str, Tool], call: ToolCall) -> Arguments | str:
@@ -145,6 +172,10 @@ def understand(tools: Mapping[str, Tool], call: ToolCall) -> Arguments | str:
         return f"error: there is no tool {call.name[:80]!r}; there are {', '.join(tools)}"
     try:
         given = json.loads(call.arguments or "{}")
+        if isinstance(given, str):  # some models encode twice
+            given = json.loads(given)
+        if storable_json(given) != given:
+            return f"error: the arguments of {call.name} hold a NUL or a lone surrogate; write such bytes with a command (printf)"
         return tool.arguments.model_validate(given)
     except ValidationError as error:
         places = [
@@ -155,17 +186,33 @@ def understand(tools: Mapping[str, Tool], call: ToolCall) -> Arguments | str:
         return f"error: the arguments of {call.name} are no JSON object: {error}"[:500]
 
 
-def use(tools: Mapping[str, Tool], bench: Bench, call: ToolCall) -> str:
+def use(tools: Mapping[str, Tool], bench: Bench, name: str, asked: Arguments) -> str:
     """The tool's answer to the model, whatever it asked for."""
-    asked = understand(tools, call)
-    if isinstance(asked, str):
-        return asked
-    do = tools[call.name].do
+    do = tools[name].do
     assert do is not None
     try:
         return do(bench, asked)
     except FileProblem as problem:
         return f"error: {problem}"
+
+
+def answer_to(call: ToolCall, said: str) -> Message:
+    """An action that was written has no id to answer to."""
+    return Message("tool", said, tool_call_id=call.id) if call.id else Message("user", said)
+
+
+def sendable(message: Message) -> Message:
+    """The model's answer as servers take it back: many refuse a conversation with arguments that are no JSON object, or odd names."""
+    return replace(message, tool_calls=tuple(_sendable(call) for call in message.tool_calls))
+
+
+def _sendable(call: ToolCall) -> ToolCall:
+    try:
+        readable = isinstance(json.loads(call.arguments or "{}"), dict)
+    except (ValueError, RecursionError):
+        readable = False
+    arguments = (call.arguments or "{}") if readable else json.dumps({"unreadable": call.arguments[:1000]})
+    return replace(call, name=re.sub(r"[^A-Za-z0-9_-]", "_", call.name)[:64] or "unnamed", arguments=arguments)
 
 
 def told(result: CommandResult, timeout: float) -> str:
