@@ -21,7 +21,7 @@ from seeing import running, until
 from agents.errors import FileProblem
 from agents.ports import Command, Sandbox, SandboxProvider, SandboxSpec
 from agents.sandbox import seccomp
-from agents.sandbox.registry import choose, sweep
+from agents.sandbox.registry import sweep
 
 Open = Callable[..., Sandbox]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -237,18 +237,21 @@ class TestLimits:
         assert sandbox.run(Command("echo alive")).stdout == "alive\n"
 
     def test_two_sandboxes_do_not_share_a_limit(self, open_box: Open) -> None:
-        script = "for i in $(seq 50); do sleep 600 & done; jobs -r | wc -l; until [ -e go ]; do sleep 0.1; done; kill $(jobs -p)"
+        script = """for i in $(seq 50); do sleep 600 & done; jobs -r | wc -l
+touch begun; until [ -e go ]; do sleep 0.1; done; kill $(jobs -p)"""
         boxes = [open_box(SandboxSpec(label="test", processes=64)) for _ in range(2)]
         results: list[str] = []
-        threads = [
-            threading.Thread(target=lambda box=box: results.append(box.run(Command(script)).stdout)) for box in boxes
-        ]
+
+        def work(box: Sandbox) -> None:
+            results.append(box.run(Command(script)).stdout)
+
+        threads = [threading.Thread(target=work, args=[box]) for box in boxes]
         for thread in threads:
             thread.start()
-        place = [box.workspace for box in boxes]  # type: ignore[attr-defined]
-        for folder in place:
-            assert until(folder.exists)
-            (folder / "go").touch()
+        places: list[Path] = [box.workspace for box in boxes]  # type: ignore[attr-defined]
+        assert until(lambda: all((place / "begun").exists() for place in places), 20)
+        for place in places:
+            (place / "go").touch()
         for thread in threads:
             thread.join(20)
         assert results == ["50\n", "50\n"]
@@ -406,7 +409,7 @@ class TestWriting:
 @pytest.fixture
 def everybodys() -> Iterator[Path]:
     """The project's sources where an ordinary user can read them."""
-    folder = Path("/tmp") / f"compymac-sources-{os.getpid()}"  # noqa: S108
+    folder = Path("/tmp") / f"compymac-sources-{os.getpid()}"
     shutil.copytree(REPOSITORY / "agents", folder / "agents", ignore=shutil.ignore_patterns("__pycache__"))
     site = Path(pyseccomp.__file__)
     shutil.copy(site, folder / site.name)
