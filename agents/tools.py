@@ -93,7 +93,7 @@ def read_file(bench: Bench, asked: ReadFile) -> str:
 
 def search(bench: Bench, asked: Search) -> str:
     where = shlex.quote("." if asked.path in ("", ".", "./", "/workspace") else inside(asked.path.rstrip("/")))
-    grep = f"grep -rnIE --exclude-dir=.git --exclude-dir=node_modules --exclude-dir=.venv -e {shlex.quote(asked.pattern)} -- {where}"
+    grep = f"grep -rnHIE --exclude-dir=.git --exclude-dir=node_modules --exclude-dir=.venv -e {shlex.quote(asked.pattern)} -- {where}"
     found = bench.sandbox.run(Command(f"{grep} | cut -c1-300 | head -n {SEARCH_HITS}", timeout=bench.timeout))
     if found.exit_code is None:
         return f"error: the search was {told(found, bench.timeout)}"
