@@ -55,7 +55,7 @@ def put_back(folder: Path, before: Packed, tar: bytes) -> list[str]:
     """Write changed and new regular files, remove those that are gone; links made by an agent stay behind. Returns the names."""
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
         members = {entry.name.removeprefix("./"): entry for entry in archive}
-        gone = sorted(set(before.seen) - set(members))
+        gone = sorted(name for name in before.seen if name not in members or members[name].isdir())
         for name in gone:
             _remove(folder, name)
         changed = []
