@@ -1,42 +1,88 @@
 """The git workspace of a sandbox: a commit goes in, commits come out.
 
-Our git directory is the sandbox's vault, which agents' commands never see; the `.git` in the work tree is the agent's own toy. Every git
-command runs in the sandbox, with a configuration that only we wrote. Same tree, parent, message and date give the same commit anywhere.
+Our git directory is the sandbox's vault, which agents' commands never see; the `.git` in the work tree is the agent's own toy.
+Every git command runs in the sandbox, with a configuration that only we wrote. Same tree, parent, message and date give the
+same commit anywhere. Left out of every commit: what .gitignore names, nested repositories' own `.git`, names that git refuses.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
-from .errors import Conflict, Transient
+from .errors import Conflict, FileProblem, Permanent, Transient
 from .ports import Command, CommandResult, Sandbox
 
 TIMEOUT = 300.0
-LARGEST_BUNDLE = 512 * 1024 * 1024
-LARGEST_PATCH = 32 * 1024 * 1024
+MIB = 1024 * 1024
+LARGEST_BUNDLE = 512 * MIB
+LARGEST_PATCH = 32 * MIB
+# git from the system, never from a repository's own tools
 PRELUDE = """
-set -e
-export GIT_AUTHOR_NAME=CompyMac GIT_AUTHOR_EMAIL=compymac@localhost GIT_COMMITTER_NAME=CompyMac GIT_COMMITTER_EMAIL=compymac@localhost
+set -eo pipefail
+export PATH=/usr/local/bin:/usr/bin:/bin GIT_NO_REPLACE_OBJECTS=1
 G() { git --git-dir="$VAULT" --work-tree=. "$@"; }
+take() { G bundle unbundle "$1" | while read -r sha _; do G update-ref "refs/kept/$sha" "$sha"; done; rm -f "$1"; }
 """
-INIT = """
-git init -q --bare "$VAULT"
-for pair in core.bare=false core.autocrlf=false core.fileMode=true core.hooksPath=/dev/null core.fsmonitor=false gc.auto=0 \
-  core.excludesFile=/dev/null core.attributesFile=/dev/null core.logAllRefUpdates=false advice.detachedHead=false \
-  core.precomposeUnicode=false core.protectNTFS=true; do
-  G config "${pair%%=*}" "${pair#*=}"
-done
+CONFIG = """[core]
+ repositoryFormatVersion = 0
+ bare = false
+ fileMode = true
+ autocrlf = false
+ hooksPath = /dev/null
+ fsmonitor = false
+ excludesFile = /dev/null
+ attributesFile = /dev/null
+ logAllRefUpdates = false
+ precomposeUnicode = false
+ protectNTFS = true
+ protectHFS = true
+ quotePath = false
+[user]
+ name = CompyMac
+ email = compymac@localhost
+[gc]
+ auto = 0
+[maintenance]
+ auto = false
+[advice]
+ detachedHead = false
 """
+# stronger than any .gitattributes: the bytes of a file are the bytes of its blob, and nothing hides a file from a diff
+ATTRIBUTES = "* -text -ident -filter -working-tree-encoding !diff"
+INIT = f"""
+git init -q --bare -b work --template= "$VAULT"
+mkdir -p "$VAULT/info"
+printf %s {shlex.quote(CONFIG)} > "$VAULT/config"
+echo {shlex.quote(ATTRIBUTES)} > "$VAULT/info/attributes"
+"""
+# the agent's own repository: at the opened commit, whatever the work tree holds. Copies, since links would lead into the vault
 TOY = """
-rm -rf .git && mkdir .git
-cp -r "$VAULT/HEAD" "$VAULT/config" "$VAULT/objects" "$VAULT/refs" "$VAULT/index" .git/
+mkdir .git
+cp -r "$VAULT/HEAD" "$VAULT/config" "$VAULT/info" "$VAULT/objects" "$VAULT/refs" .git/
 [ ! -f "$VAULT/packed-refs" ] || cp "$VAULT/packed-refs" .git/
 """
-# a nested repository would be added as a link to a commit that nobody has; unreadable files are the agent's own doing
+EMPTY = """
+find . -mindepth 1 -maxdepth 1 -exec rm -rf -- {} + 2>/dev/null || {
+  chmod -R u+rwX . && find . -mindepth 1 -maxdepth 1 -exec rm -rf -- {} +
+}
+rm -f "$VAULT/index"
+"""
+# The slow way is for trees that git refuses to add as they are: unreadable files are the agent's own doing and are opened; a nested
+# repository would become a link to a commit that nobody has, so its `.git` goes; names such as .GIT cannot be in a tree at all.
 ADD = """
-find . -mindepth 2 -name .git -prune -exec rm -rf {} + 2>/dev/null || true
-G add -A 2>/dev/null || { chmod -R u+rwX . 2>/dev/null || true; G add -A; }
+linked() { G diff-index --cached --no-renames "$opened" | grep -q '^:[0-7]* 160000 '; }
+if ! G add -A 2>/dev/null || linked; then
+  chmod -R u+rwX . 2>/dev/null || true
+  G ls-tree -r -z "$opened" | sed -z '/^160000 /!d; s/^[^\\t]*\\t//; s/$/\\/.git/' | xargs -0 rm -rf --
+  while G ls-files -z --others --exclude-standard | sed -z '/\\/$/!d; s/$/.git/' > "$VAULT/nested"; [ -s "$VAULT/nested" ]; do
+    xargs -0 rm -rf -- < "$VAULT/nested"
+  done
+  rm -f "$VAULT/index"; G read-tree "$opened"
+  G add -A --ignore-errors 2>"$VAULT/complaints" ||
+    if grep -v -e '^error: invalid path ' -e '^error: unable to add .* to index$' "$VAULT/complaints" >&2; then exit 1; fi
+fi
 """
 
 
@@ -50,27 +96,23 @@ class Workspace:
     def open(self, base: bytes, bundle: bytes | None, commit: str) -> None:
         """Fill the vault from the base bundle and a cumulative one, and the work tree from `commit`."""
         more = bundle or b""
-        fetch_more = "G fetch -q --no-tags \"$VAULT/more.bundle\" '+refs/*:refs/in/*'" if more else ""
-        script = f"""{INIT}
+        self._git(
+            f"""{INIT}
 head -c {len(base)} > "$VAULT/base.bundle"; cat > "$VAULT/more.bundle"
-G fetch -q --no-tags "$VAULT/base.bundle" '+refs/*:refs/base/*'
-{fetch_more}
-rm -f "$VAULT/base.bundle" "$VAULT/more.bundle"
+take "$VAULT/base.bundle"
+{'take "$VAULT/more.bundle"' if more else ""}
 G update-ref refs/heads/work {_sha(commit)}
-G symbolic-ref HEAD refs/heads/work
-G read-tree {_sha(commit)}
-G checkout-index -q -a -f
-G update-index -q --refresh
-{TOY}"""
-        self._git(script, stdin=base + more)
+{EMPTY}
+G read-tree --reset -u {_sha(commit)}
+{TOY}
+cp "$VAULT/index" .git/""",
+            stdin=base + more,
+        )
         self.opened = commit
 
     def fetch(self, bundle: bytes) -> None:
         """Take another bundle's commits into the vault."""
-        script = """cat > "$VAULT/in.bundle"
-G fetch -q --no-tags "$VAULT/in.bundle" '+refs/*:refs/in/*'
-rm -f "$VAULT/in.bundle\""""
-        self._git(script, stdin=bundle)
+        self._git('cat > "$VAULT/in.bundle"; take "$VAULT/in.bundle"', stdin=bundle)
 
     def checkpoint(self, when: int) -> str:
         """A commit of the tree as it is now, on top of the opened one; the same tree is the same commit."""
@@ -81,28 +123,27 @@ rm -f "$VAULT/in.bundle\""""
         return self._commit(message, when)
 
     def merge(self, head: str, commit: str, message: str, when: int) -> str:
-        """What `commit` changed, as one commit on top of `head` (which descends from the opened one). Raises Conflict with the files."""
+        """What `commit` changed, as one commit on top of `head`, a descendant of the opened one. Raises Conflict with the files."""
         if commit in (self.opened, head):
             return head
         script = f"""
-tree=$(G merge-tree --write-tree --name-only --no-messages {_sha(head)} {_sha(commit)}) || {{ printf '%s\\n' "$tree"; exit 9; }}
-if [ "$tree" = "$(G rev-parse {_sha(head)}^{{tree}})" ]; then echo {_sha(head)}; exit 0; fi
-printf %s {shlex.quote(message)} | {_dated(when)} G commit-tree "$tree" -p {_sha(head)}"""
+tree=$(G merge-tree --write-tree --name-only --no-messages {_sha(head)} {_sha(commit)}) || {{
+  [ $? = 1 ] && printf '%s\\n' "$tree" && exit 9
+  exit 1
+}}
+{_commit_tree(head, message, when)}"""
         result = self._git(script, allowed=(0, 9))
         if result.exit_code == 9:
-            files = tuple(dict.fromkeys(result.stdout.splitlines()[1:]))
+            files = tuple(dict.fromkeys(name for name in result.stdout.splitlines()[1:] if name))
             raise Conflict(f"it does not merge onto {head[:10]}: conflicts in {', '.join(files)}", files=files)
         return result.stdout.split()[-1]
 
     def restore(self, commit: str = "") -> None:
-        """The work tree exactly as at `commit` (the opened one if empty): nothing else is left in it."""
-        sha = _sha(commit or self.opened)
-        self._git(f"""chmod -R u+rwX . 2>/dev/null || true
-find . -mindepth 1 -maxdepth 1 ! -name .git -exec rm -rf {{}} +
-G read-tree {sha}
-G checkout-index -q -a -f
-G update-index -q --refresh
-[ -d .git ] || {{ {TOY} }}""")
+        """The work tree exactly as at `commit` (the opened one if empty), and the agent's `.git` as at first: nothing else is left."""
+        self._git(f"""{EMPTY}
+G read-tree --reset -u {_sha(commit or self.opened)}
+{TOY}
+GIT_INDEX_FILE=.git/index G read-tree {_sha(self.opened)}""")
 
     def restore_checks(self, base: str, globs: Sequence[str], harness: Sequence[str]) -> list[str]:
         """Files that judge, as they were at `base`; new files that would change how the judge works are removed. Which they were."""
@@ -115,7 +156,7 @@ G update-index -q --refresh
         gone = [
             path
             for kind, path in changed
-            if kind == b"A" and path.rsplit(b"/", 1)[-1].decode("utf-8", "replace") in harness
+            if kind == b"A" and any(fnmatchcase(_name(path), pattern) for pattern in harness)
         ]
         if back or gone:
             script = f"""cat > "$VAULT/paths"
@@ -133,30 +174,37 @@ tail -c +{sum(len(path) + 1 for path in back) + 1} "$VAULT/paths" > "$VAULT/gone
         if base == commit:
             return b""
         self._git(f"""G update-ref refs/compymac/result {_sha(commit)}
-G bundle create -q "$VAULT/out.bundle" refs/compymac/result ^{_sha(base)}""")
-        return self._sandbox.read("vault:out.bundle", LARGEST_BUNDLE)
+G bundle create -q "$VAULT/out" refs/compymac/result ^{_sha(base)}""")
+        return self._taken_out(LARGEST_BUNDLE)
 
     def diff(self, old: str, new: str) -> str:
         """A patch that `git apply` takes, binary files included; bytes that are not UTF-8 are kept as surrogates."""
-        self._git(
-            f"""G diff --no-ext-diff --no-textconv --no-color --binary --full-index {_sha(old)} {_sha(new)} > "$VAULT/out.patch\""""
-        )
-        return self._sandbox.read("vault:out.patch", LARGEST_PATCH).decode("utf-8", "surrogateescape")
+        options = "--no-ext-diff --no-textconv --no-color --binary --full-index"
+        self._git(f'G diff {options} {_sha(old)} {_sha(new)} > "$VAULT/out"')
+        return self._taken_out(LARGEST_PATCH).decode("utf-8", "surrogateescape")
 
     def changed_lines(self, old: str, new: str) -> int:
         """Added plus deleted lines; a binary file counts as one."""
-        counted = self._git(f"G diff --numstat --no-renames {_sha(old)} {_sha(new)} | cut -f1,2 | tail -n 100000")
-        numbers = [line.split("\t") for line in counted.stdout.splitlines() if "\t" in line]
-        return sum(1 if "-" in pair else int(pair[0]) + int(pair[1]) for pair in numbers)
+        count = "awk '{ lines += $1 == \"-\" ? 1 : $1 + $2 } END { print lines + 0 }'"
+        return int(self._git(f"G diff --numstat --no-renames {_sha(old)} {_sha(new)} | {count}").stdout)
 
     # ---- within
 
     def _commit(self, message: str, when: int) -> str:
-        script = f"""{ADD}
+        script = f"""opened={_sha(self.opened)}
+{ADD}
 tree=$(G write-tree)
-if [ "$tree" = "$(G rev-parse {_sha(self.opened)}^{{tree}})" ]; then echo {_sha(self.opened)}; exit 0; fi
-printf %s {shlex.quote(message)} | {_dated(when)} G commit-tree "$tree" -p {_sha(self.opened)}"""
+{_commit_tree(self.opened, message, when)}"""
         return self._git(script).stdout.split()[-1]
+
+    def _taken_out(self, most: int) -> bytes:
+        try:
+            return self._sandbox.read("vault:out", most)
+        except FileProblem as problem:
+            raise Permanent(
+                f"the change is larger than the {most // MIB} MiB that can be taken over; are build products in it that belong into "
+                f".gitignore? ({problem})"
+            ) from problem
 
     def _git(self, script: str, stdin: bytes = b"", allowed: Sequence[int] = (0,)) -> CommandResult:
         result = self._sandbox.run(Command(PRELUDE + script, timeout=TIMEOUT, stdin=stdin, vault=True))
@@ -166,8 +214,11 @@ printf %s {shlex.quote(message)} | {_dated(when)} G commit-tree "$tree" -p {_sha
         return result
 
 
-def _dated(when: int) -> str:
-    return f'GIT_AUTHOR_DATE="@{when} +0000" GIT_COMMITTER_DATE="@{when} +0000"'
+def _commit_tree(parent: str, message: str, when: int) -> str:
+    """Print the commit of $tree onto `parent`; the parent itself if it has that tree."""
+    dates = f'GIT_AUTHOR_DATE="@{when} +0000" GIT_COMMITTER_DATE="@{when} +0000"'
+    return f"""if [ "$tree" = "$(G rev-parse {_sha(parent)}^{{tree}})" ]; then echo {_sha(parent)}; exit 0; fi
+printf %s {shlex.quote(message)} | {dates} G commit-tree "$tree" -p {_sha(parent)}"""
 
 
 def _sha(commit: str) -> str:
@@ -175,3 +226,7 @@ def _sha(commit: str) -> str:
     if not (len(commit) in (40, 64) and all(char in "0123456789abcdef" for char in commit)):
         raise ValueError(f"not a commit's name: {commit[:80]!r}")
     return commit
+
+
+def _name(path: bytes) -> str:
+    return path.rsplit(b"/", 1)[-1].decode("utf-8", "replace")
