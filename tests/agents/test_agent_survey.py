@@ -134,7 +134,7 @@ def test_a_file_that_cannot_be_read_shows_no_check() -> None:
         (CommandResult(127, "", "/bin/sh: 1: npm: not found"), "npm"),
         (CommandResult(1, "", "/usr/bin/python3: No module named pytest"), "pytest"),
         (CommandResult(127, "", ""), "a program"),
-        (CommandResult(127, "", "1" * 64_000), "a program"),
+        (CommandResult(127, "", "1" * 400_000), "a program"),
         (CommandResult(127, "x" * 64_000 + "\nbash: line 9: go: command not found", ""), "go"),
     ],
 )
