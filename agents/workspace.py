@@ -69,19 +69,19 @@ find . -mindepth 1 -maxdepth 1 -exec rm -rf -- {} + 2>/dev/null || {
 }
 rm -f "$VAULT/index"
 """
-# The slow way is for trees that git refuses to add as they are: unreadable files are the agent's own doing and are opened; a nested
+# The slow way is for trees that git does not add without a word: what cannot be read is the agent's own doing and is opened; a nested
 # repository would become a link to a commit that nobody has, so its `.git` goes; names such as .GIT cannot be in a tree at all.
 ADD = """
 linked() { G diff-index --cached --no-renames "$opened" | grep -q '^:[0-7]* 160000 '; }
-if ! G add -A 2>/dev/null || linked; then
+if ! G add -A 2>"$VAULT/said" || [ -s "$VAULT/said" ] || linked; then
+  rm -f "$VAULT/index"; G read-tree "$opened"
   chmod -R u+rwX . 2>/dev/null || true
   G ls-tree -r -z "$opened" | sed -z '/^160000 /!d; s/^[^\\t]*\\t//; s/$/\\/.git/' | xargs -0 rm -rf --
   while G ls-files -z --others --exclude-standard | sed -z '/\\/$/!d; s/$/.git/' > "$VAULT/nested"; [ -s "$VAULT/nested" ]; do
     xargs -0 rm -rf -- < "$VAULT/nested"
   done
-  rm -f "$VAULT/index"; G read-tree "$opened"
-  G add -A --ignore-errors 2>"$VAULT/complaints" ||
-    if grep -v -e '^error: invalid path ' -e '^error: unable to add .* to index$' "$VAULT/complaints" >&2; then exit 1; fi
+  G add -A --ignore-errors 2>"$VAULT/said" ||
+    if grep -v -e '^warning: ' -e '^error: invalid path ' -e '^error: unable to add .* to index$' "$VAULT/said" >&2; then exit 1; fi
 fi
 """
 
@@ -128,7 +128,7 @@ cp "$VAULT/index" .git/""",
             return head
         script = f"""
 tree=$(G merge-tree --write-tree --name-only --no-messages {_sha(head)} {_sha(commit)}) || {{
-  [ $? = 1 ] && printf '%s\\n' "$tree" && exit 9
+  [ $? = 1 ] && [ "$tree" ] && printf '%s\\n' "$tree" && exit 9
   exit 1
 }}
 {_commit_tree(head, message, when)}"""
