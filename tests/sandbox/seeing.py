@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -19,9 +19,16 @@ def until(fact: Callable[[], bool], seconds: float = 5.0) -> bool:
 
 def running(mark: str) -> list[str]:
     """The command lines of all living processes that contain the mark."""
-    found = []
+    return [line.replace(b"\0", b" ").decode(errors="replace") for _, line in _marked(mark)]
+
+
+def owners(mark: str) -> set[int]:
+    """To whom /proc says that they belong."""
+    return {process.stat().st_uid for process, _ in _marked(mark)}
+
+
+def _marked(mark: str) -> Iterator[tuple[Path, bytes]]:
     for process in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if process.name.isdigit() and mark.encode() in (line := (process / "cmdline").read_bytes()):
-                found.append(line.replace(b"\0", b" ").decode(errors="replace"))
-    return found
+                yield process, line
