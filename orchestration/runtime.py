@@ -125,6 +125,8 @@ class Worker:
         ):
             threading.Thread(target=self._every, args=(seconds, job), daemon=True, name=job.__name__.strip("_")).start()
 
+        log.info("worker %s: housekeeper and heartbeat run", self.name)
+
     def _every(self, seconds: float, job: object) -> None:
         assert callable(job)
         while not self._ended.wait(seconds):

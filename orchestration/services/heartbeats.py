@@ -31,9 +31,7 @@ def beat(name: str) -> dict[tuple[str, int], str]:
     Worker.objects.filter(pk=name).update(seen_at=Now())
     mine = Run.objects.filter(worker=name, status=RunStatus.RUNNING)
     mine.update(lease_until=Now() + timedelta(seconds=settings.LEASE_SECONDS))
-    rows = mine.values_list(
-        "pk", "fence", "goal__status", "goal__cancelled_at", "rollout__status"
-    )
+    rows = mine.values_list("pk", "fence", "goal__status", "goal__cancelled_at", "rollout__status")
     return {(str(pk), fence): _wanted(goal, asked, rollout) for pk, fence, goal, asked, rollout in rows}
 
 

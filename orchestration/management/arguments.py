@@ -1,0 +1,86 @@
+"""The words that `manage.py goal` understands, each verb with an example."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from orchestration.states import Strategy
+
+HELP = "Submit goals, follow them, and take their results. Exit codes: 0 ok, 1 error, 2 usage, 3 goal failed, 4 needs a person, 124 timeout, 130 Ctrl-C."
+LIMITS = {"max_calls": "calls", "max_tokens": "tokens", "max_commands": "commands", "max_seconds": "seconds"}
+
+
+def add_subcommands(parser: CommandParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    submit = _verb(
+        verbs,
+        "submit",
+        "Submit a goal.",
+        """goal submit "Make the tests pass" --repo . --check 'python3 -m unittest' --watch""",
+    )
+    submit.add_argument("text", nargs="?", default="", help="what is to be achieved, in a sentence or two")
+    submit.add_argument("--file", default="", metavar="FILE", help="read the goal from a file (- for standard input)")
+    submit.add_argument(
+        "--repo", metavar="FOLDER", help="a git repository on this machine; without it the work starts from nothing"
+    )
+    submit.add_argument("--ref", default="", help="branch, tag or commit to start from (default: HEAD)")
+    submit.add_argument(
+        "--check", action="append", default=[], metavar="CMD", help="a command that proves the goal; repeat for more"
+    )
+    submit.add_argument("--setup", default="", metavar="CMD", help="build the repository's tools once, with network")
+    submit.add_argument(
+        "--toolchain", action="append", default=[], metavar="FOLDER", help="a folder of tools to mount read-only"
+    )
+    submit.add_argument(
+        "--rollouts", type=int, default=1, metavar="N", help="try it in N isolated ways at once (1 to 16)"
+    )
+    submit.add_argument("--strategy", choices=Strategy.values, default=Strategy.EARLY_TERMINATION.value)
+    submit.add_argument(
+        "--allow-check-edits", action="store_true", help="tests and check files may be changed by the work"
+    )
+    listed = _verb(verbs, "list", "The newest goals.", "goal list --limit 5")
+    listed.add_argument("--limit", type=int, default=20)
+    _verb(verbs, "show", "One goal: plan, commands, checks, review, cost, events.", "goal show last", goal=True)
+    watch = _verb(verbs, "watch", "Follow a goal live.", "goal watch last --timeout 600", goal=True)
+    cancel = _verb(
+        verbs, "cancel", "Cancel a goal; nothing more is begun from now on.", "goal cancel 1a2b3c4d", goal=True
+    )
+    cancel.add_argument("--reason", default="")
+    retry = _verb(
+        verbs, "retry", "A new goal that carries over what an ended one finished.", "goal retry last --watch", goal=True
+    )
+    resume = _verb(verbs, "resume", "Go on with a paused goal.", "goal resume last --max-calls 300", goal=True)
+    applied = _verb(verbs, "apply", "Put a goal's patch on a work tree.", "goal apply last", goal=True)
+    applied.add_argument("--to", default="", metavar="FOLDER", help="another work tree than the goal's repository")
+    applied.add_argument("--print", action="store_true", help="print the patch instead")
+    for parser_of in (submit, retry, resume):
+        parser_of.add_argument("--watch", action="store_true", help="follow it until it has ended")
+        for name, limit in LIMITS.items():
+            parser_of.add_argument(
+                f"--{name.replace('_', '-')}", type=int, metavar="N", help=f"the goal's own limit of {limit}"
+            )
+    for parser_of in (submit, retry, resume, watch):
+        parser_of.add_argument(
+            "--timeout", type=float, metavar="SECONDS", help="stop watching after so long (exit code 124)"
+        )
+
+
+def limits_of(options: dict[str, Any]) -> dict[str, int]:
+    return {limit: options[name] for name, limit in LIMITS.items() if options.get(name) is not None}
+
+
+def _verb(verbs: Any, name: str, words: str, example: str, goal: bool = False) -> argparse.ArgumentParser:
+    added: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=words,
+        description=words,
+        epilog=f"example: manage.py {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    added.add_argument("--json", action="store_true", help="print JSON on stdout")
+    if goal:
+        added.add_argument("id", help="the goal's id, its first characters, or `last`")
+    return added

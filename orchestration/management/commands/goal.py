@@ -1,0 +1,214 @@
+"""manage.py goal submit|list|show|watch|cancel|retry|resume|apply: thin, over services and the story."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+
+from agents.delivery import DeliveryProblem, apply_patch
+from agents.source import local_changes
+from orchestration import services, story
+from orchestration.blobs import load_blob
+from orchestration.errors import BadInput, OrchestrationError
+from orchestration.management.arguments import HELP, add_subcommands, limits_of
+from orchestration.models import Goal, Rollout
+from orchestration.states import GoalStatus
+from orchestration.terminal import Paint, plain, render
+from orchestration.watching import Watcher
+
+EXIT_FAILED, EXIT_PERSON, EXIT_TIMEOUT, EXIT_INTERRUPTED = 3, 4, 124, 130
+
+
+class Command(BaseCommand):
+    help = HELP
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_subcommands(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        verbs: dict[str, Callable[..., int]] = {
+            "submit": self.submit,
+            "list": self.list,
+            "show": self.show,
+            "watch": self.watch,
+            "cancel": self.cancel,
+            "retry": self.retry,
+            "resume": self.resume,
+            "apply": self.apply,
+        }
+        try:
+            code = verbs[options["verb"]](options)
+        except (OrchestrationError, DeliveryProblem) as error:
+            raise CommandError(plain(error), returncode=2 if isinstance(error, BadInput) else 1) from error
+        except DatabaseError as error:
+            said = str(error).splitlines()[0]
+            raise CommandError(
+                f"the database cannot be used: {said}. Is it migrated? manage.py migrate", returncode=1
+            ) from error
+        if code:
+            sys.exit(code)
+
+    # ---- verbs
+
+    def submit(self, options: dict[str, Any]) -> int:
+        goal = services.submit_goal(
+            self._text(options),
+            repo=options["repo"],
+            ref=options["ref"],
+            checks=options["check"],
+            limits=limits_of(options),
+            rollouts=options["rollouts"],
+            strategy=options["strategy"],
+            allow_check_edits=options["allow_check_edits"],
+            setup=options["setup"],
+            toolchain=options["toolchain"],
+            allow_repo=True,
+        )
+        self._tell_where(goal, options)
+        if not options["watch"]:
+            self._out(options, story.summary(goal), str(goal.pk))
+            self._talk(f"goal {goal.short_id} is {goal.status}; follow it with: manage.py goal watch {goal.short_id}")
+            return 0
+        return self._follow(goal, options)
+
+    def list(self, options: dict[str, Any]) -> int:
+        goals = Goal.objects.order_by("-created_at")[: options["limit"]]
+        rows = [story.summary(goal) for goal in goals]
+        if options["json"]:
+            self._json(rows)
+            return 0
+        for row in rows:
+            self.stdout.write(
+                f"{row['id'][:8]}  {row['created_at'][:16]}  {row['headline']:22}  {plain(row['text'], 80)}"
+            )
+        if not rows:
+            self._talk('no goals yet; submit one: manage.py goal submit "what is to be done" --repo .')
+        return 0
+
+    def show(self, options: dict[str, Any]) -> int:
+        self._show(story.find_goal(options["id"]), options)
+        return 0
+
+    def watch(self, options: dict[str, Any]) -> int:
+        return self._follow(story.find_goal(options["id"]), options)
+
+    def cancel(self, options: dict[str, Any]) -> int:
+        goal = services.cancel_goal(story.find_goal(options["id"]).pk, reason=options["reason"])
+        self._out(options, story.summary(goal), f"goal {goal.short_id} is {goal.status}")
+        return 0
+
+    def retry(self, options: dict[str, Any]) -> int:
+        goal = services.retry_goal(story.find_goal(options["id"]).pk, limits=limits_of(options))
+        if options["watch"]:
+            return self._follow(goal, options)
+        self._out(options, story.summary(goal), str(goal.pk))
+        return 0
+
+    def resume(self, options: dict[str, Any]) -> int:
+        goal = services.resume_goal(story.find_goal(options["id"]).pk, limits=limits_of(options))
+        if options["watch"]:
+            return self._follow(goal, options)
+        self._out(options, story.summary(goal), f"goal {goal.short_id} goes on")
+        return 0
+
+    def apply(self, options: dict[str, Any]) -> int:
+        """The selected rollout's patch onto a work tree."""
+        goal = story.find_goal(options["id"])
+        rollout = goal.selected
+        if rollout is None or rollout.patch_id is None:
+            raise BadInput(f"goal {goal.short_id} is {goal.status} and has no result to apply")
+        patch = load_blob(rollout.patch_id)
+        if options["print"]:
+            self.stdout.write(patch.decode("utf-8", "surrogateescape"), ending="")
+            return 0
+        if not patch:
+            raise BadInput(f"goal {goal.short_id} changed nothing, so there is nothing to apply")
+        tree = self._tree(goal, options)
+        apply_patch(tree, patch)
+        how = "verified" if goal.verified else "UNVERIFIED: no check proved it"
+        self._out(
+            options, {**story.summary(goal), "applied_to": str(tree)}, f"{tree}: {_size(rollout)} applied ({how})"
+        )
+        return 0
+
+    # ---- their parts
+
+    def _text(self, options: dict[str, Any]) -> str:
+        if options["file"] == "-":
+            return sys.stdin.read()
+        if options["file"]:
+            try:
+                return Path(options["file"]).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise BadInput(f"the goal cannot be read from {options['file']}: {error}") from error
+        return options["text"] or ""
+
+    def _tell_where(self, goal: Goal, options: dict[str, Any]) -> None:
+        if goal.repository is not None:
+            changed = local_changes(Path(goal.repository.path))
+            left_out = f", {changed} uncommitted file(s) not included" if changed else ""
+            self._talk(f"works from {options['ref'] or 'HEAD'} of {goal.repository.path}{left_out}")
+
+    def _follow(self, goal: Goal, options: dict[str, Any]) -> int:
+        say = self._talk if options["json"] else self.stdout.write
+        watcher = Watcher(goal, say, self._talk, self._paint(), seq=0)
+        self._talk(f"watching goal {goal.short_id} (Ctrl-C leaves it running)")
+        try:
+            goal = watcher.follow(options["timeout"])
+        except TimeoutError as error:
+            self._talk(str(error))
+            return EXIT_TIMEOUT
+        except KeyboardInterrupt:
+            self._talk(f"\ngoal {goal.short_id} goes on; come back with: manage.py goal watch {goal.short_id}")
+            return EXIT_INTERRUPTED
+        self._show(goal, options, brief=True)
+        if goal.status in {GoalStatus.PAUSED, GoalStatus.AWAITING_APPROVAL}:
+            return EXIT_PERSON
+        return 0 if goal.status == GoalStatus.SUCCEEDED else EXIT_FAILED
+
+    def _show(self, goal: Goal, options: dict[str, Any], brief: bool = False) -> None:
+        told = story.story(goal)
+        if options["json"]:
+            self._json(told)
+            return
+        if brief:
+            told |= {"events": [], "commands": []}
+            self.stdout.write("")
+        for line in render(told, self._paint()):
+            if not (brief and line.endswith("Events")):
+                self.stdout.write(line)
+        if goal.selected and goal.selected.patch_id:
+            self._talk(f"put it on your tree: manage.py goal apply {goal.short_id}")
+
+    def _tree(self, goal: Goal, options: dict[str, Any]) -> Path:
+        if options["to"]:
+            return Path(options["to"]).resolve()
+        if goal.repository is None:
+            raise BadInput("the goal had no repository: say where the patch goes with --to FOLDER")
+        return Path(goal.repository.path)
+
+    def _out(self, options: dict[str, Any], value: Any, line: str) -> None:
+        if options["json"]:
+            self._json(value)
+        else:
+            self.stdout.write(line)
+
+    def _json(self, value: Any) -> None:
+        self.stdout.write(json.dumps(value, indent=1, default=str))
+
+    def _talk(self, line: str) -> None:
+        self.stderr.write(line, style_func=lambda text: text)
+
+    def _paint(self) -> Paint:
+        return Paint(self.stdout.isatty())
+
+
+def _size(rollout: Rollout) -> str:
+    return f"{rollout.changed_lines} changed line(s)"

@@ -1,0 +1,25 @@
+"""manage.py sweep: one pass over expired leases, deadlines and forgotten runs; the workers' housekeepers do the same every 5 seconds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from orchestration import services
+
+
+class Command(BaseCommand):
+    help = "Do now what the workers' housekeepers do every few seconds. Example: manage.py sweep --json"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        counts = services.sweep()
+        if options["json"]:
+            self.stdout.write(json.dumps(counts))
+            return
+        for name, count in counts.items():
+            self.stdout.write(f"{name}: {count}")

@@ -1,0 +1,210 @@
+"""A goal's story for people: reads only, a handful of queries, no blobs. `goal show`, `goal watch` and `--json` are made of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, Sum
+from django.utils import timezone
+
+from .errors import BadInput, NotFound
+from .models import Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step, Worker
+from .states import CallKind, CallStatus, CheckPhase, GoalStatus
+
+FRESH = timedelta(seconds=60)
+
+
+def find_goal(text: str) -> Goal:
+    """A goal by its id, the beginning of it (≥ 4 characters), or `last`. Raises NotFound or BadInput."""
+    wanted = text.strip().lower()
+    if wanted == "last":
+        newest = Goal.objects.order_by("-created_at").first()
+        if newest is None:
+            raise NotFound('there is no goal yet: manage.py goal submit "what is to be done" --repo .')
+        return newest
+    if not re.fullmatch(r"[0-9a-f-]{4,36}", wanted):
+        raise BadInput(f"{text[:60]!r} is not a goal's id; give at least its first 4 characters, or `last`")
+    low, high = (wanted + fill * 36 for fill in ("0", "f"))
+    found = list(Goal.objects.filter(pk__gte=_uuid(low), pk__lte=_uuid(high))[:3])
+    if not found:
+        raise NotFound(f"there is no goal {wanted}; see `manage.py goal list`")
+    if len(found) > 1:
+        raise BadInput(
+            f"{wanted} is the beginning of several goals: {', '.join(goal.short_id for goal in found)} …; give more of it"
+        )
+    return found[0]
+
+
+def _uuid(text: str) -> str:
+    digits = text.replace("-", "")[:32]
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def headline(goal: Goal) -> str:
+    """The status as it is shown everywhere: an unverified success says so."""
+    if goal.status == GoalStatus.SUCCEEDED:
+        return "succeeded, verified" if goal.verified else "succeeded, unverified"
+    if goal.stuck:
+        return f"{goal.status}, stuck"
+    return str(goal.status)
+
+
+def summary(goal: Goal) -> dict[str, Any]:
+    """One goal as a row of a list."""
+    return {
+        "id": str(goal.pk),
+        "status": goal.status,
+        "headline": headline(goal),
+        "verified": goal.verified,
+        "text": goal.text,
+        "created_at": goal.created_at.isoformat(),
+    }
+
+
+def story(goal: Goal) -> dict[str, Any]:
+    """Everything that is worth telling about a goal, as JSON values."""
+    rollouts = list(Rollout.objects.filter(goal=goal))
+    return {
+        **summary(goal),
+        "reason": goal.reason,
+        "stuck": goal.stuck,
+        "paused_cap": goal.paused_cap,
+        "model": goal.model,
+        "scripted": "scripted" in goal.model,
+        "repository": goal.repository.path if goal.repository else "",
+        "base": goal.base_sha,
+        "given_checks": goal.checks,
+        "retry_of": str(goal.retry_of_id) if goal.retry_of_id else "",
+        "started_at": goal.started_at.isoformat() if goal.started_at else "",
+        "ended_at": goal.ended_at.isoformat() if goal.ended_at else "",
+        "selected": next((r.number for r in rollouts if r.pk == goal.selected_id), None),
+        "rollouts": [_rollout(rollout) for rollout in rollouts],
+        "checks": [_check(check) for check in Check.objects.filter(goal=goal).select_related("rollout")],
+        "commands": [command(call) for call in commands(goal)],
+        "cost": cost(goal),
+        "events": [event(row) for row in Event.objects.filter(goal=goal)],
+    }
+
+
+def cost(goal: Goal) -> dict[str, Any]:
+    """What was used, of what was allowed. The price in money is unknown until models have prices: never shown as 0."""
+    budget = Budget.objects.get(goal=goal)
+    calls = Call.objects.filter(run__goal=goal, kind=CallKind.LLM)
+    sums = calls.aggregate(
+        prompt=Sum("prompt_tokens"), completion=Sum("completion_tokens"), cached=Sum("cached_tokens")
+    )
+    unknown = calls.filter(status=CallStatus.UNKNOWN).aggregate(n=Count("pk"), tokens=Sum("reserved_tokens"))
+    names = (
+        "calls",
+        "commands",
+        "spent_tokens",
+        "reserved_tokens",
+        "overrun_tokens",
+        "max_calls",
+        "max_tokens",
+        "max_commands",
+        "max_seconds",
+    )
+    return {
+        **{name: getattr(budget, name) for name in names},
+        **{f"{name}_tokens": value or 0 for name, value in sums.items()},
+        "unknown_calls": unknown["n"],
+        "unknown_tokens": unknown["tokens"] or 0,
+        "usd": None,
+    }
+
+
+def commands(goal: Goal, after: int = 0) -> Sequence[Call]:
+    """The commands of executors that have ended, oldest first."""
+    ended = Call.objects.filter(run__goal=goal, kind=CallKind.COMMAND, pk__gt=after).exclude(status=CallStatus.INTENT)
+    return list(ended.select_related("run__step").order_by("pk"))
+
+
+def command(call: Call) -> dict[str, Any]:
+    return {
+        "step": call.run.step.index if call.run.step else None,
+        "command": call.request.get("script", ""),
+        "exit_code": call.exit_code,
+        "status": call.status,
+        "seconds": round(call.duration or 0.0, 2),
+    }
+
+
+def event(row: Event) -> dict[str, Any]:
+    names = ("seq", "kind", "subject", "old", "new", "by", "reason", "data")
+    return {**{name: getattr(row, name) for name in names}, "at": row.at.isoformat()}
+
+
+def workers_alive() -> bool:
+    return Worker.objects.filter(seen_at__gt=timezone.now() - FRESH).exists()
+
+
+def _rollout(rollout: Rollout) -> dict[str, Any]:
+    reviews = Review.objects.filter(rollout=rollout)
+    names = ("action", "reasoning", "suggested_changes", "confidence", "steps", "evidence", "findings", "by")
+    return {
+        "number": rollout.number,
+        "status": rollout.status,
+        "reason": rollout.reason,
+        "verified": rollout.verified,
+        "head": rollout.head,
+        "branch": rollout.branch,
+        "patch": rollout.patch_id,
+        "changed_lines": rollout.changed_lines,
+        "replans": rollout.replans,
+        "plans": [_plan(plan) for plan in Plan.objects.filter(rollout=rollout).order_by("revision")],
+        "reviews": [{name: getattr(review, name) for name in names} for review in reviews],
+        "runs": [_run(run) for run in Run.objects.filter(rollout=rollout).select_related("step").order_by("queued_at")],
+    }
+
+
+def _plan(plan: Plan) -> dict[str, Any]:
+    steps = [_step(step) for step in Step.objects.filter(plan=plan).order_by("index")]
+    return {
+        "revision": plan.revision,
+        "origin": plan.origin,
+        "summary": plan.summary,
+        "sha256": plan.sha256,
+        "steps": steps,
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    names = (
+        "index",
+        "description",
+        "status",
+        "dependencies",
+        "can_parallelize",
+        "priority",
+        "reason",
+        "commit",
+        "summary",
+    )
+    return {
+        **{name: getattr(step, name) for name in names},
+        "check": step.check_command,
+        "carried": step.carried_from_id is not None,
+    }
+
+
+def _run(run: Run) -> dict[str, Any]:
+    names = ("kind", "status", "attempt", "losses", "worker", "error_kind", "error", "revision")
+    return {
+        **{name: getattr(run, name) for name in names},
+        "id": str(run.pk),
+        "step": run.step.index if run.step else None,
+    }
+
+
+def _check(check: Check) -> dict[str, Any]:
+    names = ("phase", "origin", "command", "commit", "passed", "exit_code", "timed_out", "missing")
+    output = check.output[-2000:] if not check.passed or check.phase != CheckPhase.FINAL else ""
+    return {
+        **{name: getattr(check, name) for name in names},
+        "rollout": check.rollout.number if check.rollout else None,
+        "output": output,
+    }

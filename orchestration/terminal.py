@@ -1,0 +1,167 @@
+"""A goal's story on a terminal. Whatever a model or a command wrote is stripped of control characters first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]|[\u202a-\u202e\u2066-\u2069]"
+)
+MARKS = {
+    "succeeded": "✓",
+    "passed": "✓",
+    "failed": "✗",
+    "errored": "✗",
+    "cancelled": "–",
+    "running": "▸",
+    "queued": "·",
+    "pending": "·",
+}
+COLOURS = {"✓": "32", "✗": "31", "▸": "36", "!": "33"}
+
+
+def plain(text: object, longest: int = 0) -> str:
+    """Safe to print: one line, at most `longest` characters (0: any)."""
+    line = " ".join(CONTROL.sub("", str(text)).split())
+    return f"{line[: longest - 1]}…" if longest and len(line) > longest else line
+
+
+class Paint:
+    """Marks in colour, where the stream is a terminal."""
+
+    def __init__(self, colour: bool) -> None:
+        self.colour = colour
+
+    def mark(self, status: str) -> str:
+        sign = MARKS.get(status, "·")
+        return f"\x1b[{COLOURS[sign]}m{sign}\x1b[0m" if self.colour and sign in COLOURS else sign
+
+    def strong(self, text: str) -> str:
+        return f"\x1b[1m{text}\x1b[0m" if self.colour else text
+
+
+def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    """`goal show`: goal, plan with steps, commands, checks before and after, review, cost, events."""
+    yield paint.strong(f"Goal {told['id']}: {told['headline']}")
+    yield from (f"  {plain(line)}" for line in told["text"].splitlines() if line.strip())
+    if told["model"]:
+        yield f"  model: {plain(told['model'])}" + (
+            " (scripted: a demo, not a language model)" if told["scripted"] else ""
+        )
+    if told["repository"]:
+        yield f"  repository: {plain(told['repository'])} at {told['base'][:10] or '(not read yet)'}"
+    if told["reason"]:
+        yield f"  reason: {plain(told['reason'], 600)}"
+    if told["paused_cap"]:
+        yield f"  paused at its limit of {told['paused_cap']}; go on with: manage.py goal resume {told['id'][:8]} --max-{told['paused_cap']} N"
+    if told["stuck"]:
+        yield f"  STUCK, the engine itself failed: {plain(told['stuck'].strip().splitlines()[-1], 400)}"
+    for rollout in told["rollouts"]:
+        yield from _rollout(rollout, told, paint)
+    yield from _checks(told, paint)
+    yield from _cost(told["cost"], paint)
+    yield ""
+    yield paint.strong("Events")
+    yield from (f"  {row['at'][11:19]} {row['seq']:3} {event_line(row, paint)}" for row in told["events"])
+
+
+def _rollout(rollout: Mapping[str, Any], told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    yield ""
+    chosen = " (selected)" if told["selected"] == rollout["number"] and len(told["rollouts"]) > 1 else ""
+    yield paint.strong(f"Rollout {rollout['number']}: {rollout['status']}{chosen}")
+    if rollout["reason"] and rollout["reason"] != told["reason"]:
+        yield f"  reason: {plain(rollout['reason'], 400)}"
+    for plan in rollout["plans"]:
+        yield f"  Plan revision {plan['revision']} ({plan['origin']}): {plain(plan['summary'], 200)}"
+        for step in plan["steps"]:
+            after = f", after {', '.join(map(str, step['dependencies']))}" if step["dependencies"] else ""
+            yield f"    {paint.mark(step['status'])} {step['index']}. {plain(step['description'], 100)} [{step['status']}{after}]"
+            yield from _runs_of(step["index"], plan["revision"], rollout, paint)
+    yield from _commands(told, paint)
+    for review in rollout["reviews"]:
+        cited = f", cites {', '.join(map(plain, review['evidence']))}" if review["evidence"] else ""
+        yield f"  Review: {review['action']} (confidence {review['confidence']:.0%}{cited}): {plain(review['reasoning'], 400)}"
+    if rollout["branch"]:
+        yield f"  branch: {plain(rollout['branch'])} at {rollout['head'][:10]}, {rollout['changed_lines']} changed line(s)"
+    elif rollout["patch"]:
+        yield f"  patch: artifact {rollout['patch']}, {rollout['changed_lines']} changed line(s)"
+
+
+def _runs_of(step: int, revision: int, rollout: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    for run in rollout["runs"]:
+        if run["step"] == step and run["revision"] == revision and (run["error"] or run["losses"]):
+            losses = f", {run['losses']} lost worker(s)" if run["losses"] else ""
+            yield f"        {paint.mark(run['status'])} attempt {run['attempt']}: {run['status']}{losses} {plain(run['error'], 200)}"
+
+
+def _commands(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    if told["commands"] and len(told["rollouts"]) == 1:
+        yield "  Commands"
+        yield from (f"    {command_line(command, paint)}" for command in told["commands"])
+
+
+def _checks(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    names = {"base": "before", "step": "step", "final": "after"}
+    if told["checks"]:
+        yield ""
+        yield paint.strong("Checks")
+    for check in told["checks"]:
+        how = (
+            "passed"
+            if check["passed"]
+            else f"failed ({'timed out' if check['timed_out'] else 'exit code ' + str(check['exit_code'])})"
+        )
+        mark = paint.mark("passed" if check["passed"] else "failed")
+        yield f"  {mark} {names[check['phase']]:6} {plain(check['command'], 90)} → {how} [{check['origin']}, {check['commit'][:8]}]"
+
+
+def _cost(cost: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    yield ""
+    yield paint.strong("Cost")
+    yield (
+        f"  {cost['calls']} of {cost['max_calls']} model calls, {cost['spent_tokens']} of {cost['max_tokens']} tokens "
+        + (
+            f"({cost['prompt_tokens']} in, {cost['cached_tokens']} of them cached, {cost['completion_tokens']} out), {cost['commands']} commands"
+        )
+    )
+    if cost["unknown_calls"]:
+        yield f"  {cost['unknown_calls']} call(s) with unknown outcome count as spent ({cost['unknown_tokens']} tokens)"
+    if cost["overrun_tokens"]:
+        yield f"  the provider billed {cost['overrun_tokens']} tokens more than were reserved"
+    yield "  price: unknown (no prices are set)" if cost["usd"] is None else f"  price: {cost['usd']} USD"
+
+
+def command_line(command: Mapping[str, Any], paint: Paint) -> str:
+    """One command with its exit code."""
+    where = f"step {command['step']}" if command["step"] is not None else "planner"
+    code = command["exit_code"]
+    mark = paint.mark("passed" if code == 0 else "failed")
+    return f"{mark} {where}: $ {plain(command['command'], 90)} → exit code {'none' if code is None else code} ({command['seconds']:g} s)"
+
+
+def event_line(row: Mapping[str, Any], paint: Paint) -> str:
+    """One event as a sentence."""
+    subject, reason, data = plain(row["subject"]), plain(row["reason"], 160), row["data"]
+    tellers: dict[str, Callable[[], str]] = {
+        "plan.recorded": lambda: f"{paint.mark('passed')} {subject} with {data.get('steps')} step(s): {reason}",
+        "check.ran": lambda: (
+            f"{paint.mark(row['new'])} check {subject}: {reason} → {row['new']} (exit code {data.get('exit_code')})"
+        ),
+        "review.recorded": lambda: f"{paint.mark('passed')} review says {subject}: {reason}",
+        "run.queued": lambda: f"{paint.mark('queued')} {_who(row)} queued {reason}",
+        "run.status": lambda: f"{paint.mark(row['new'])} {_who(row)} {row['new']} {reason}",
+    }
+    if row["kind"] in tellers:
+        return tellers[row["kind"]]().strip()
+    moved = f"{row['old']} → {row['new']}" if row["old"] else row["new"]
+    what = subject if row["kind"].endswith(".status") else f"{row['kind']} {subject}"
+    return f"{paint.mark(row['new'])} {what} {moved} {reason}".strip()
+
+
+def _who(row: Mapping[str, Any]) -> str:
+    step = row["data"].get("step")
+    kind = plain(row["subject"]).split(" ")[0]
+    again = f" (attempt {row['data']['attempt']})" if row["data"].get("attempt", 1) > 1 else ""
+    return (f"step {step}" if step is not None else kind) + again
