@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from person import Person
+from person import Opened, Person
 
 from agents.ports import Sandbox, SandboxProvider, SandboxSpec
 from agents.sandbox.files import remove_tree
 from agents.sandbox.registry import choose
-from agents.source import Source, read_source
+from agents.source import read_source
 from agents.workspace import Workspace
-
-Opened = tuple[Workspace, Sandbox, Source]
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,11 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.ports import Sandbox
+from agents.source import Source
+from agents.workspace import Workspace
+
+Opened = tuple[Workspace, Sandbox, Source]
 IDENTITY = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "init.defaultBranch=main")
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import Opened
-from person import Person
+from person import Opened, Person
 
 from agents import workspace as module
 from agents.checking import CHECK_FILES, HARNESS_FILES
