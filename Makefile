@@ -1,0 +1,47 @@
+# `make` alone lists what there is.
+SHELL := /bin/bash
+PY := .venv/bin/python
+export LLM_BASE_URL LLM_MODEL LLM_API_KEY   # `make demo LLM_API_KEY=…` reaches the demo by its environment, never by argv
+QUICK := -m "not services" -n 2
+SLOW := -m services
+
+.PHONY: help setup demo test test-sqlite test-postgres check lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## system packages (asks first), .venv, a trial of the sandbox
+	@scripts/setup
+
+demo: ## the main job, end to end, on a small example (LLM_BASE_URL=… LLM_MODEL=… LLM_API_KEY=… for your own model)
+	@scripts/setup
+	@$(PY) manage.py demo
+
+test: ## all tests, on SQLite and on PostgreSQL
+	@scripts/setup --dev
+	@$(MAKE) --no-print-directory test-sqlite test-postgres
+
+test-sqlite: ## all tests on SQLite
+	@$(PY) -m pytest -q $(QUICK)
+	@$(PY) -m pytest -q $(SLOW)
+
+test-postgres: ## the tests that use a database, on a PostgreSQL of their own
+	@$(PY) -m tests.support.postgres -- $(PY) -m pytest -q $(QUICK) --database-only
+	@$(PY) -m tests.support.postgres -- $(PY) -m pytest -q $(SLOW) --database-only
+
+check: ## lint, format, types, import rules, migrations; no services
+	@scripts/setup --dev
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-cache
+	@DATA_DIR="$$(mktemp -d)" $(PY) manage.py makemigrations --check --dry-run
+
+lock: ## requirements*.txt from requirements*.in
+	@$(PY) -m pip install --quiet pip-tools
+	@.venv/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe -o requirements.txt requirements.in
+	@.venv/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe -o requirements-dev.txt requirements-dev.in
+
+clean: ## what was made here: .venv, the demo's folder, caches (not .data)
+	@rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
