@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+DATABASE_FIXTURES = {"db", "transactional_db", "installation"}
+
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
@@ -18,6 +20,22 @@ def open_folder() -> Iterator[Path]:
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--database-only", action="store_true", help="only the tests that use a database")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On the second database, what needs none has nothing new to say."""
+    if not config.getoption("--database-only"):
+        return
+    mine = {True: [], False: []}  # type: dict[bool, list[pytest.Item]]
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        mine[item.get_closest_marker("django_db") is not None or bool(fixtures & DATABASE_FIXTURES)].append(item)
+    items[:] = mine[True]
+    config.hook.pytest_deselected(items=mine[False])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
