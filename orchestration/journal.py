@@ -216,11 +216,15 @@ class _JournaledSandbox:
             _read_answer(known.answer or {})
             return
         journal.active.check()
-        answer = _attempt(lambda: _nothing(self._port.write(path, data)))
+        answer = _attempt(lambda: self._written(path, data))
         checkpoint = journal.checkpoint()
         hotpath.note_file(journal.run, journal.at, _hash(request), request, answer=answer, **checkpoint)
         release_connection()
         _read_answer(answer)
+
+    def _written(self, path: str, data: bytes) -> bytes:
+        self._port.write(path, data)
+        return b""
 
     def close(self) -> None:
         self._port.close()
@@ -251,10 +255,6 @@ def _attempt(access: Callable[[], bytes]) -> dict[str, Any]:
     except FileProblem as error:
         return {"problem": storable(str(error))}
     return {"base64": base64.b64encode(data).decode()}
-
-
-def _nothing(_: None) -> bytes:
-    return b""
 
 
 def _read_answer(answer: Mapping[str, Any]) -> bytes:

@@ -53,10 +53,8 @@ class Change:
             fields["ended_at"] = timezone.now()
         if reason and noun != "run":
             fields["reason"] = reason
-        rows = type(row)._default_manager.filter(pk=row.pk, status=old)
-        if isinstance(row, Run):
-            rows = rows.filter(fence=row.fence)
-        if not rows.update(status=to, **fields):
+        fence = {"fence": row.fence} if isinstance(row, Run) else {}
+        if not type(row)._default_manager.filter(pk=row.pk, status=old, **fence).update(status=to, **fields):
             return False
         row.status = to
         for name, value in fields.items():

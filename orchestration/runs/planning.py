@@ -31,7 +31,7 @@ def plan(tools: Tools, active: ActiveRun, successor: str) -> Run | None:
         journal.open()
         brief = brief_for(run, goal, survey(place.sandbox))
         release_connection()
-        draft = PlannerAgent(journal.llm(llm), journal.sandbox(place.sandbox)).plan(brief)
+        draft = PlannerAgent(journal.llm(llm), journal.sandbox(place.sandbox), tool_calls=tools.tool_calls).plan(brief)
     return services.record_plan(run, draft, successor)
 
 

@@ -64,7 +64,12 @@ def take(change: Change, runs: QuerySet[Run], worker: str) -> Run | None:
     if run is None:
         return None
     lease, limit = timedelta(seconds=settings.LEASE_SECONDS), timedelta(seconds=settings.RUN_DEADLINE_SECONDS[run.kind])
-    rows = {"fence": run.fence + 1, "worker": worker, "lease_until": Now() + lease, "deadline_at": Now() + limit}
+    rows: dict[str, Any] = {
+        "fence": run.fence + 1,
+        "worker": worker,
+        "lease_until": Now() + lease,
+        "deadline_at": Now() + limit,
+    }
     if run.started_at is None:
         rows["started_at"] = Now()
         rows["base_commit"] = run.rollout.head

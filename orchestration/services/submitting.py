@@ -176,7 +176,7 @@ def _carry(change: Change, old: Goal) -> None:
     if done is None or not old.base_sha:
         return
     goal, source = change.goal, done.rollout
-    newest = source.plans.order_by("-revision").first()
+    newest = source.plans.latest("revision")
     goal.base_sha, goal.base_bundle, goal.model = old.base_sha, old.base_bundle, old.model
     goal.save(update_fields=["base_sha", "base_bundle", "model"])
     for check in Check.objects.filter(goal=old, phase=CheckPhase.BASE):

@@ -87,7 +87,7 @@ def _lose(run_pk: Any) -> bool:
         if run is None:
             return False
         workers = [*run.lost_workers, run.worker]
-        after = {"fence": run.fence + 1, "losses": run.losses + 1, "lost_workers": workers}
+        after: dict[str, Any] = {"fence": run.fence + 1, "losses": run.losses + 1, "lost_workers": workers}
         if after["losses"] >= settings.MAX_LOSSES:
             error = f"it lost {after['losses']} workers: {', '.join(workers)}"
             change.move(run, RunStatus.ERRORED, reason=error, error_kind="lost", error=error, **after)

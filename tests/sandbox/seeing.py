@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
-def until(fact: Callable[[], bool], seconds: float = 5.0) -> bool:
+def until(fact: Callable[[], bool], seconds: float = 20.0) -> bool:
     ends = time.monotonic() + seconds
     while not fact():
         if time.monotonic() > ends:
