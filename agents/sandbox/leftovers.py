@@ -46,7 +46,7 @@ def _processes_in(folder: Path) -> Iterator[tuple[int, signal.Signals]]:
 
 
 def _living_uids() -> set[int]:
-    """From `status`, not from the owner of /proc/<pid>: a process can make the latter root by giving up its dumpable flag."""
+    """From `status`, not from an owner in /proc: a process makes its files there root's by giving up its dumpable flag."""
     found = set()
     for process in _processes():
         with contextlib.suppress(OSError):

@@ -23,8 +23,8 @@ def running(mark: str) -> list[str]:
 
 
 def owners(mark: str) -> set[int]:
-    """To whom /proc says that they belong."""
-    return {process.stat().st_uid for process, _ in _marked(mark)}
+    """To whom /proc says that their files belong."""
+    return {(process / "status").stat().st_uid for process, _ in _marked(mark)}
 
 
 def _marked(mark: str) -> Iterator[tuple[Path, bytes]]:
