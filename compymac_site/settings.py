@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from kombu import Queue
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -125,6 +126,8 @@ CELERY_TASK_IGNORE_RESULT = False  # a person's own .delay().get() works; the en
 CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = True  # operators see failures; successes cost nothing
 CELERY_TASK_PUBLISH_RETRY = False  # the housekeeper is the retry
 CELERY_TASK_DEFAULT_QUEUE = "default"
+# A bare worker serves all of them; `--queues=` narrows it.
+CELERY_TASK_QUEUES = [Queue(name) for name in ("planning", "execution", "review", "default")]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # a message must not wait behind a long model call while others idle
 CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_POOL = "threads"  # the work is waiting; 100 slots cost 46 MiB
