@@ -20,7 +20,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def installation(transactional_db: None, open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     """A new installation with its Redis; a worker comes when the test starts one."""
     monkeypatch.setattr(broker, "_known", None)  # the last test's database row is gone
-    monkeypatch.setattr(dispatch, "_publisher", dispatch.publish_nothing)  # the workers' housekeepers find what is queued
+    monkeypatch.setattr(
+        dispatch, "_publisher", dispatch.publish_nothing
+    )  # the workers' housekeepers find what is queued
     with ExitStack() as stack:
         made = Installation(open_folder, stack)
         made.start_redis()

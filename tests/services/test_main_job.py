@@ -35,7 +35,10 @@ def test_the_journal_holds_each_call_that_the_model_server_answered(installation
     assert booked.count() == len(installation.model.calls) > 5
     budget = Budget.objects.get()
     assert budget.calls == booked.count()
-    assert (budget.reserved_tokens, budget.spent_tokens) == (0, sum(c.prompt_tokens + c.completion_tokens for c in booked))
+    assert (budget.reserved_tokens, budget.spent_tokens) == (
+        0,
+        sum(c.prompt_tokens + c.completion_tokens for c in booked),
+    )
 
 
 def test_a_goal_without_checks_and_repository_ends_unverified_and_says_so(installation: Installation) -> None:

@@ -84,7 +84,9 @@ class Installation:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def serve_model(self, answerer: Callable[[Any], dict[str, Any]] = answer, faults: Faults | None = None) -> DemoServer:
+    def serve_model(
+        self, answerer: Callable[[Any], dict[str, Any]] = answer, faults: Faults | None = None
+    ) -> DemoServer:
         server = serve(answerer=answerer, faults=faults)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         self._stack.callback(server.server_close)
@@ -103,12 +105,16 @@ class Installation:
         self._stack.callback(lambda: worker.process.poll() is not None or worker.kill())
         return worker.ready()
 
-    def manage(self, *words: str, stdin: str | None = None, code: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
+    def manage(
+        self, *words: str, stdin: str | None = None, code: int | None = 0, **env: str
+    ) -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "manage.py", *words]
         done = subprocess.run(
             argv, env=self.env | env, cwd=BASE, capture_output=True, text=True, input=stdin, timeout=110, check=False
         )
-        assert code is None or done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}{self.logs()}"
+        assert code is None or done.returncode == code, (
+            f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}{self.logs()}"
+        )
         return done
 
     def example(self, name: str = "shop") -> Path:
