@@ -12,8 +12,8 @@ from typing import Any
 
 MODEL = "scripted-demo"
 ONLY_THE_EXAMPLE = (
-    "This is the scripted demo model: it only knows the example goal about tinyshop. For goals of your own set LLM_BASE_URL, LLM_MODEL "
-    "and LLM_API_KEY to a real model (any OpenAI-compatible server) and start the worker again."
+    "This is the scripted demo model: it only knows the example goal about tinyshop. For goals of your own set LLM_BASE_URL, "
+    "LLM_MODEL and LLM_API_KEY to a real model (any OpenAI-compatible server) and start the worker again."
 )
 KNOWN_BUGS = {
     "return price * percent // 100": "return price * (100 - percent) // 100",
@@ -28,23 +28,29 @@ class NotTheExample(ValueError):
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     """The assistant's message for a chat request: {"content", "tool_calls"}. Raises NotTheExample."""
     messages = request["messages"]
-    system, brief = str(messages[0]["content"]), brief_in(messages)
+    role, brief = role_in(messages), brief_in(messages)
     if "tinyshop" not in str(brief.get("goal", "")):
         raise NotTheExample(ONLY_THE_EXAMPLE)
-    told = [str(m["content"]) for m in messages[2:] if m["role"] in ("tool", "user")]
+    told = [str(m.get("content")) for m in messages[2:] if m.get("role") in ("tool", "user")]
     by_tools = bool(request.get("tools"))
-    if system.startswith("You are the planner"):
+    if role == "planner":
         return _plan(brief, told, by_tools)
-    if system.startswith("You are the executor"):
+    if role == "executor":
         return _execute(brief, told, by_tools)
-    if system.startswith("You are the reviewer"):
+    if role == "reviewer":
         return _say(_judge(brief))
     raise NotTheExample(ONLY_THE_EXAMPLE)
 
 
+def role_in(messages: Sequence[Mapping[str, Any]]) -> str:
+    """Who the system prompt says the model is: planner, executor, reviewer, or nobody we know."""
+    found = re.match(r"You are the (\w+)", str(messages[0].get("content")))
+    return found[1] if found else ""
+
+
 def brief_in(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The brief in the user's first message."""
-    found = re.search(r"```json\n(.*?)\n```", str(messages[1]["content"]), re.DOTALL) if len(messages) > 1 else None
+    found = re.search(r"```json\n(.*?)\n```", str(messages[1].get("content")), re.DOTALL) if len(messages) > 1 else None
     try:
         brief = json.loads(found[1]) if found else {}
     except ValueError:
@@ -109,7 +115,9 @@ def _judge(brief: Mapping[str, Any]) -> dict[str, Any]:
     failed = [check for check in checks if not check.get("passed")]
     cited = [item["id"] for item in brief.get("evidence", [])][:4]
     if checks and not failed:
-        reasoning = f"{len(checks)} check(s) pass on the final commit in a fresh sandbox, and the diff touches only what the goal asks for."
+        reasoning = (
+            f"{len(checks)} check(s) pass on the final commit in a fresh sandbox; the diff touches only what was asked."
+        )
         return {"action": "complete", "reasoning": reasoning, "confidence": 0.9, "evidence": cited}
     steps = [step["index"] for step in brief.get("steps", [])]
     why = brief.get("problem") or f"{len(failed)} check(s) still fail."

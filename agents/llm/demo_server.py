@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
+import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from .demo_model import MODEL, NotTheExample, answer
+from .demo_model import MODEL, NotTheExample, answer, role_in
 
 LARGEST_REQUEST = 16 * 1024 * 1024
 Answerer = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -21,7 +20,7 @@ Answerer = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 @dataclass
 class Faults:
-    """`delay` seconds before each answer; every `nth` chat call answers with `status` (0: says nothing for an hour) and `body`."""
+    """`delay` seconds before each answer; every `nth` chat call answers with `status` (0: never says anything) and `body`."""
 
     delay: float = 0.0
     nth: int = 0
@@ -46,23 +45,37 @@ class DemoServer(ThreadingHTTPServer):
         self.calls: list[dict[str, Any]] = []
         self._log = log
         self._lock = threading.Lock()
-        self._numbers = itertools.count(1)
+        self._closed = threading.Event()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/v1"
 
-    def book(self, request: Mapping[str, Any], status: int) -> None:
-        text = json.dumps(request.get("messages"), sort_keys=True)
-        entry = {"n": next(self._numbers), "status": status, "prompt": hashlib.sha256(text.encode()).hexdigest()}
+    def book(self, request: Mapping[str, Any]) -> bool:
+        """Write the call down as it arrives, answered or not. Is it one that gets the fault?"""
+        text = json.dumps(request["messages"], sort_keys=True)
+        prompt, role = hashlib.sha256(text.encode()).hexdigest(), role_in(request["messages"])
         with self._lock:
-            self.calls.append(entry)
+            n = len(self.calls) + 1
+            faulty = self.faults.nth > 0 and n % self.faults.nth == 0
+            self.calls.append({"n": n, "role": role, "prompt": prompt, "faulty": faulty})
             if self._log is not None:
                 with self._log.open("a") as file:
-                    file.write(json.dumps(entry) + "\n")
+                    file.write(json.dumps(self.calls[-1]) + "\n")
+        return faulty
 
-    def faulty(self) -> bool:
-        return bool(self.faults.nth) and (len(self.calls) + 1) % self.faults.nth == 0
+    def wait(self, seconds: float | None) -> None:
+        """Keep a caller waiting (None: for ever), but not beyond the server's end."""
+        self._closed.wait(seconds)
+
+    def server_close(self) -> None:
+        self._closed.set()
+        super().server_close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Callers that hang up are no news."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def serve(
@@ -80,6 +93,7 @@ def serve(
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes: the second would wait for the client's delayed ACK
     server: DemoServer
 
     def do_GET(self) -> None:
@@ -91,12 +105,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(404, "there is nothing at this address")
 
     def do_POST(self) -> None:
-        length = int(self.headers.get("content-length") or 0)
-        if length > LARGEST_REQUEST:
+        length = self.headers.get("content-length") or ""
+        if not length.isdecimal() or int(length) > LARGEST_REQUEST:
             self.close_connection = True
-            self._fail(413, "the request is too large")
+            self._fail(413, f"a request needs a content-length of at most {LARGEST_REQUEST}")
             return
-        body = self.rfile.read(length)
+        body = self.rfile.read(int(length))
         if self.path != "/v1/chat/completions":
             self._fail(404, "there is nothing at this address; the base URL ends with /v1")
             return
@@ -108,14 +122,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _chat(self, body: bytes) -> None:
         try:
             request = json.loads(body)
-            if not isinstance(request, dict) or not request.get("messages"):
+            messages = request.get("messages") if isinstance(request, dict) else None
+            if not messages or not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
                 raise ValueError("messages are missing")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             self._fail(400, f"not a chat request: {error}")
             return
-        faults, faulty = self.server.faults, self.server.faulty()
-        self.server.book(request, faults.status if faulty else 200)
-        time.sleep(faults.delay)
+        faults, faulty = self.server.faults, self.server.book(request)
+        self.server.wait(faults.delay)
         if faulty:
             self._fault(faults)
             return
@@ -128,7 +142,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _fault(self, faults: Faults) -> None:
         if faults.status == 0:
-            time.sleep(3600)
+            self.server.wait(None)
+            self.close_connection = True
+            return
         self._send(faults.status, faults.body.encode(), faults.headers)
 
     def _fail(self, status: int, message: str) -> None:

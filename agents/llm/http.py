@@ -6,12 +6,11 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import httpcore
 import httpx
 
 from ..errors import Cancelled, Permanent, Transient
@@ -67,35 +66,34 @@ class Line:
                 _shut(self._socket)
 
 
+def plain_address(url: str) -> tuple[str, str]:
+    """The address of a server without "name:password@", and that part alone: clients write addresses into logs."""
+    try:
+        parsed = httpx.URL(url.strip().rstrip("/"))
+    except httpx.InvalidURL:
+        parsed = httpx.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise Permanent("LLM_BASE_URL is not an address like http://127.0.0.1:11434/v1 or https://api.openai.com/v1")
+    person = f"{parsed.username}:{parsed.password}" if parsed.userinfo else ""
+    return str(parsed.copy_with(userinfo=b"")), person
+
+
 def post(line: Line, url: str, headers: dict[str, str], body: bytes, timeouts: Timeouts, max_bytes: int) -> Reply:
     """POST and read the whole answer, at most `max_bytes`. Raises NotSent, Transient, Permanent or Cancelled; never retries."""
-    return _exchange("POST", line, url, headers, body, timeouts, max_bytes)
-
-
-def get(line: Line, url: str, headers: dict[str, str], timeouts: Timeouts, max_bytes: int) -> Reply:
-    return _exchange("GET", line, url, headers, b"", timeouts, max_bytes)
-
-
-def _exchange(
-    method: str, line: Line, url: str, headers: dict[str, str], body: bytes, timeouts: Timeouts, max_bytes: int
-) -> Reply:
-    host = httpx.URL(url).netloc.decode()
+    mine = _mine()
+    mine.serve(line)
     timeout = httpx.Timeout(connect=timeouts.connect, read=timeouts.read, write=timeouts.write, pool=timeouts.pool)
-    client, backend = _client()
-    backend.line = line
+    more = {"trace": mine.trace}
     try:
-        with client.stream(method, url, headers=headers, content=body, timeout=timeout) as answer:
-            backend.show(answer)
-            return Reply(
-                answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, _read(answer, max_bytes)
-            )
+        with mine.client.stream("POST", url, headers=headers, content=body, timeout=timeout, extensions=more) as answer:
+            names = {name.lower(): value for name, value in answer.headers.items()}
+            return Reply(answer.status_code, names, _read(answer, max_bytes))
     except (httpx.HTTPError, httpx.StreamError, OSError) as error:
         if line.was_cut:
             raise Cancelled("the model request was ended") from None
-        raise _mapped(error, host, timeouts) from None
+        raise _mapped(error, httpx.URL(url).netloc.decode(), timeouts) from None
     finally:
-        line.hold(None)
-        backend.line = None
+        mine.serve(None)
 
 
 def _read(answer: httpx.Response, max_bytes: int) -> bytes:
@@ -103,20 +101,18 @@ def _read(answer: httpx.Response, max_bytes: int) -> bytes:
     for chunk in answer.iter_bytes(CHUNK):
         data += chunk
         if len(data) > max_bytes:
-            raise Permanent(
-                f"the model's answer is larger than {max_bytes // (1024 * 1024)} MiB; nothing of it is used"
-            )
+            raise Permanent(f"the model's answer is larger than {max_bytes / 2**20:g} MiB; nothing of it is used")
     return bytes(data)
 
 
 def _mapped(error: Exception, host: str, timeouts: Timeouts) -> Exception:
     """Every foreign exception, once."""
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return Permanent(f"the certificate of {host} is not trusted; SSL_CERT_FILE names the authorities to trust")
     if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError | httpx.PoolTimeout):
         return NotSent(f"no server answers at {host} ({_short(error)}); is it running? LLM_BASE_URL")
     if isinstance(error, httpx.TimeoutException):
         return Transient(f"the model at {host} said nothing for {timeouts.read:g} seconds (LLM_TIMEOUT)")
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL | httpx.LocalProtocolError):
-        return Permanent(f"LLM_BASE_URL or a header cannot be used: {_short(error)}")
     return Transient(f"the connection to the model at {host} broke: {_short(error)}")
 
 
@@ -125,56 +121,52 @@ def _short(error: Exception) -> str:
 
 
 def _shut(sock: socket.socket) -> None:
+    """Not by `sock.shutdown`: a TLS socket would first forget its TLS state, below the thread that is reading."""
     with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 # ---- one client per thread, one TLS context per process
 
 
-class _Backend(httpcore.SyncBackend):
-    """httpcore's own sockets, with the one that is being opened or used known to the call's Line."""
+class _Mine:
+    """This thread's client and its one connection, which is kept alive: a call that reuses it is told its socket at once.
 
-    line: Line | None = None
+    Until a connection stands there is no socket to shut: a `cut` while one is being opened works at the end of that
+    (`Timeouts.connect`).
+    """
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        stream = super().connect_tcp(host, port, timeout, local_address, socket_options)
-        self._hold(stream)
-        return stream
+    def __init__(self) -> None:
+        limits = httpx.Limits(max_connections=1, keepalive_expiry=60)
+        transport = httpx.HTTPTransport(verify=_tls(), trust_env=False, limits=limits)
+        self.client = httpx.Client(transport=transport, follow_redirects=False, trust_env=False)
+        self._socket: socket.socket | None = None
+        self._line: Line | None = None
 
-    def show(self, answer: httpx.Response) -> None:
-        """A connection that was kept alive is only known once its answer begins."""
-        self._hold(answer.extensions.get("network_stream"))
+    def serve(self, line: Line | None) -> None:
+        """From now on the connection belongs to this call (None: to nobody)."""
+        if self._line is not None:
+            self._line.hold(None)
+        self._line = line
+        if line is not None:
+            line.hold(self._socket)
 
-    def _hold(self, stream: Any) -> None:
-        sock = stream.get_extra_info("socket") if stream is not None else None
-        if self.line is not None and sock is not None:
-            self.line.hold(sock)
-
-
-class _Transport(httpx.HTTPTransport):
-    def __init__(self, backend: _Backend) -> None:
-        super().__init__(verify=_tls(), retries=0)
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=_tls(), max_connections=2, keepalive_expiry=60, network_backend=backend
-        )
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """httpcore tells what it does; a new stream is this thread's connection."""
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._socket = info["return_value"].get_extra_info("socket")
+            if self._line is not None:
+                self._line.hold(self._socket)
 
 
 _local = threading.local()
 
 
-def _client() -> tuple[httpx.Client, _Backend]:
-    if not hasattr(_local, "client"):
-        _local.backend = _Backend()
-        _local.client = httpx.Client(transport=_Transport(_local.backend), follow_redirects=False, trust_env=False)
-    return _local.client, _local.backend
+def _mine() -> _Mine:
+    if not hasattr(_local, "mine"):
+        _local.mine = _Mine()
+    mine: _Mine = _local.mine
+    return mine
 
 
 @cache

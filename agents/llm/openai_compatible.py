@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -19,15 +20,19 @@ from .http import NotSent, Reply, Timeouts
 
 MAX_REPLY = 8 * 1024 * 1024
 QUICK_AGAIN = frozenset({502, 503, 504})
-QUOTA_WORDS = ("insufficient_quota", "insufficient balance", "billing")
+QUOTA_WORDS = ("insufficient_quota", "insufficient balance", "insufficient_balance")
+FORMAT_WORDS = ("response_format", "json_schema", "json_object", "structured")
+NEXT_MODE = {"json_schema": "json_object", "json_object": "text"}
+LONGEST_RETRY_AFTER = 86400.0
 
 
 @dataclass
 class _Habits:
     """What a server turned out not to understand; remembered for the process, per address and model."""
 
-    schema_modes: list[str] = field(default_factory=lambda: ["json_schema", "json_object", "text"])
+    schema_mode: str = "json_schema"
     limit_name: str = "max_tokens"
+    temperature: bool = True
 
 
 _habits: dict[tuple[str, str], _Habits] = {}
@@ -51,8 +56,12 @@ class OpenAICompatibleLLM:
             raise Permanent("no model is named: set LLM_MODEL to one that the server at LLM_BASE_URL has")
         self.model = model.strip()
         self.max_tokens = max_tokens
-        self._base_url = base_url.rstrip("/")
-        self._api_key = api_key
+        self._base_url, person = http.plain_address(base_url)
+        self._api_key = api_key.strip()
+        if not (self._api_key.isascii() and self._api_key.isprintable()):
+            raise Permanent("LLM_API_KEY holds characters that no key has (a line break, an accent …): copy it again")
+        self._authorization = f"Bearer {self._api_key}" if self._api_key else _basic(person)
+        self._secrets = [secret for secret in (self._api_key, person, person.partition(":")[2]) if secret]
         self._timeouts = timeouts or Timeouts()
         self._temperature = temperature
         self._max_reply_bytes = max_reply_bytes
@@ -66,11 +75,13 @@ class OpenAICompatibleLLM:
     def complete(self, request: CompletionRequest) -> Completion:
         habits = _habits.setdefault((self._base_url, self.model), _Habits())
         while True:
-            reply = self._send(self._body(request, habits))
-            if reply.status in (400, 422) and self._learns(reply, request, habits):
-                continue
-            self._raise_for(reply)
-            return self._completion(reply, request)
+            body = self._body(request, habits)
+            reply = self._send(body)
+            if 200 <= reply.status < 300:
+                return self._completion(reply, request)
+            said = self._said(reply)
+            if reply.status not in (400, 422) or not _learns(habits, body, said.lower()):
+                raise self._refusal(reply, said)
 
     def abort(self) -> None:
         with self._lock:
@@ -85,9 +96,10 @@ class OpenAICompatibleLLM:
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [_message(message) for message in request.messages],
-            "temperature": self._temperature,
             habits.limit_name: request.max_tokens or self.max_tokens,
         }
+        if habits.temperature:
+            body["temperature"] = self._temperature
         if request.tools:
             body["tools"] = [
                 {
@@ -96,10 +108,10 @@ class OpenAICompatibleLLM:
                 }
                 for t in request.tools
             ]
-        if request.schema is not None and habits.schema_modes[0] == "json_schema":
+        if request.schema is not None and habits.schema_mode == "json_schema":
             shape = {"name": request.schema_name, "schema": dict(request.schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": shape}
-        elif request.schema is not None and habits.schema_modes[0] == "json_object":
+        elif request.schema is not None and habits.schema_mode == "json_object":
             body["response_format"] = {"type": "json_object"}
         return body
 
@@ -133,52 +145,44 @@ class OpenAICompatibleLLM:
 
     def _headers(self) -> dict[str, str]:
         headers = {"content-type": "application/json", "accept": "application/json"}
-        return {**headers, "authorization": f"Bearer {self._api_key}"} if self._api_key else headers
-
-    def _learns(self, reply: Reply, request: CompletionRequest, habits: _Habits) -> bool:
-        """Does the refusal name something that we can say in another way? Then say it so from now on."""
-        said = self._said(reply).lower()
-        if "max_completion_tokens" in said and habits.limit_name == "max_tokens":
-            habits.limit_name = "max_completion_tokens"
-            return True
-        names_format = any(word in said for word in ("response_format", "json_schema", "json_object", "structured"))
-        if request.schema is not None and names_format and len(habits.schema_modes) > 1:
-            habits.schema_modes.pop(0)
-            return True
-        return False
+        return {**headers, "authorization": self._authorization} if self._authorization else headers
 
     # ---- understanding the answer
 
-    def _raise_for(self, reply: Reply) -> None:
+    def _refusal(self, reply: Reply, said: str) -> Permanent | Transient:
         """Every status that is no answer, mapped once."""
-        said, status = self._said(reply), reply.status
-        if 200 <= status < 300:
-            return
+        status = reply.status
+        if status == 402 or (status in (403, 429) and any(word in _text_of(reply).lower() for word in QUOTA_WORDS)):
+            return Permanent(f"the account at the model's server has no credit left (HTTP {status}). {said}")
         if status in (401, 403):
-            raise Permanent(f"the model's server refuses the key (HTTP {status}): set LLM_API_KEY. {said}")
+            return Permanent(f"the model's server refuses the key (HTTP {status}): set LLM_API_KEY. {said}")
         if status == 404:
-            raise Permanent(f"not found (HTTP 404): check LLM_BASE_URL and LLM_MODEL ({self.model}). {said}")
-        if status == 402 or any(word in said.lower() for word in QUOTA_WORDS):
-            raise Permanent(f"the account at the model's server has no credit left (HTTP {status}). {said}")
+            return Permanent(f"not found (HTTP 404): check LLM_BASE_URL and LLM_MODEL ({self.model}). {said}")
         if status == 429:
-            raise Transient(f"the model's server asks to slow down (HTTP 429). {said}", retry_after=_retry_after(reply))
+            return Transient(
+                f"the model's server asks to slow down (HTTP 429). {said}", retry_after=_retry_after(reply)
+            )
         if status >= 500 or status == 408:
-            raise Transient(f"the model's server failed (HTTP {status}). {said}", retry_after=_retry_after(reply))
-        raise Permanent(f"the model's server refuses the request (HTTP {status}). {said}")
+            return Transient(f"the model's server failed (HTTP {status}). {said}", retry_after=_retry_after(reply))
+        if 300 <= status < 400:
+            place = self._clean(reply.headers.get("location", "nowhere"))
+            return Permanent(
+                f"the model's server sends us on to {place} (HTTP {status}): set LLM_BASE_URL to the final address"
+            )
+        return Permanent(f"the model's server refuses the request (HTTP {status}). {said}")
 
     def _completion(self, reply: Reply, request: CompletionRequest) -> Completion:
         try:
             answer = json.loads(reply.body)
-        except ValueError:
-            raise Transient(
-                f"the model's server sent {reply.content_type} instead of JSON, or only a part of it"
-            ) from None
+        except (ValueError, RecursionError):
+            kind = self._clean(reply.content_type)
+            raise Transient(f"the model's server sent {kind} instead of JSON, or only a part of it") from None
         choices = answer.get("choices") if isinstance(answer, dict) else None
         if not choices:
-            raise Transient("the model's server sent an answer without choices")
+            raise Transient(f"the model's server sent an answer without choices. {self._said(reply)}")
         try:
             return self._understood(answer, choices[0], request)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise Transient(f"the model's answer has an unknown shape ({type(error).__name__})") from None
 
     def _understood(
@@ -198,17 +202,43 @@ class OpenAICompatibleLLM:
         )
 
     def _said(self, reply: Reply) -> str:
-        """The server's own words: short, printable, without our key."""
-        text = reply.body[:4000].decode("utf-8", "replace")
+        """The server's own words: short, printable, without our secrets."""
         try:
             found = json.loads(reply.body)
-            error = found.get("error", found) if isinstance(found, dict) else found
-            text = str(error.get("message", error) if isinstance(error, dict) else error)
-        except ValueError:
-            text = f"It sent {reply.content_type}." if "<" in text else text
-        if self._api_key:
-            text = text.replace(self._api_key, "[key]")
+        except (ValueError, RecursionError):
+            text = _text_of(reply)
+            return self._clean(f"It sent {reply.content_type}." if "<" in text else text)
+        error = found.get("error", found) if isinstance(found, dict) else found
+        return self._clean(str(error.get("message", error) if isinstance(error, dict) else error))
+
+    def _clean(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "[key]")
         return "".join(char if char.isprintable() else " " for char in text)[:500].strip()
+
+
+def _learns(habits: _Habits, body: Mapping[str, Any], said: str) -> bool:
+    """Does the refusal name something of `body` that we can say in another way? Then it is said so from now on.
+
+    Another thread may have learnt the same since `body` was made; then there is only the asking again.
+    """
+    if "max_completion_tokens" in said and "max_tokens" in body:
+        habits.limit_name = "max_completion_tokens"
+    elif "temperature" in said and "support" in said and "temperature" in body:
+        habits.temperature = False
+    elif "response_format" in body and any(word in said for word in FORMAT_WORDS):
+        habits.schema_mode = NEXT_MODE[body["response_format"]["type"]]
+    else:
+        return False
+    return True
+
+
+def _basic(person: str) -> str:
+    return f"Basic {base64.b64encode(person.encode()).decode()}" if person else ""
+
+
+def _text_of(reply: Reply) -> str:
+    return reply.body[:4000].decode("utf-8", "replace")
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -241,9 +271,14 @@ def _usage(said: Any, request: CompletionRequest, message: Message) -> Usage:
         details = said.get("prompt_tokens_details") or {}
         cached = details.get("cached_tokens", 0) if isinstance(details, dict) else 0
         return Usage(_count(said["prompt_tokens"]), _count(said.get("completion_tokens")), _count(cached))
-    asked = sum(len(m.content.encode("utf-8", "replace")) for m in request.messages)
-    answered = len(message.content.encode("utf-8", "replace")) + sum(len(c.arguments) for c in message.tool_calls)
-    return Usage(-(-asked // 3), -(-answered // 3))
+    return Usage(sum(_estimate(m) for m in request.messages), _estimate(message))
+
+
+def _estimate(message: Message) -> int:
+    size = sum(
+        len(text.encode("utf-8", "replace")) for text in (message.content, *(c.arguments for c in message.tool_calls))
+    )
+    return -(-size // 3)
 
 
 def _count(value: Any) -> int:
@@ -253,13 +288,8 @@ def _count(value: Any) -> int:
 def _retry_after(reply: Reply) -> float | None:
     """Seconds from now, whether the server gave seconds or a date."""
     said = reply.headers.get("retry-after", "").strip()
-    if not said:
-        return None
     try:
-        return max(0.0, float(said))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
-    except (ValueError, TypeError):
+        seconds = float(said) if said[:1].isdigit() else parsedate_to_datetime(said).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError):
         return None
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -22,19 +23,18 @@ HOW = (
 
 def from_environment(env: Mapping[str, str]) -> OpenAICompatibleLLM:
     """The model that the environment names. Raises Permanent with what to set."""
-    key = env.get("LLM_API_KEY") or env.get("VENICE_API_KEY") or ""
-    base_url = env.get("LLM_BASE_URL") or (VENICE if env.get("VENICE_API_KEY") else "")
+    base_url = env.get("LLM_BASE_URL", "").strip() or (VENICE if env.get("VENICE_API_KEY") else "")
     if not base_url:
         raise Permanent(HOW)
-    if not base_url.startswith(("http://", "https://")):
-        raise Permanent("LLM_BASE_URL must begin with http:// or https://, for example http://127.0.0.1:11434/v1")
+    at_venice = base_url.startswith("https://api.venice.ai/")  # no other server ever gets to see Venice's key
+    key = env.get("LLM_API_KEY") or (env.get("VENICE_API_KEY", "") if at_venice else "")
     return OpenAICompatibleLLM(
         base_url,
         env.get("LLM_MODEL", ""),
         key,
-        timeouts=Timeouts(read=_number(env, "LLM_TIMEOUT", 300.0)),
-        max_tokens=int(_number(env, "LLM_MAX_TOKENS", 4096)),
-        temperature=_number(env, "LLM_TEMPERATURE", 0.0),
+        timeouts=Timeouts(read=_number(env, "LLM_TIMEOUT", 300.0, least=0.1)),
+        max_tokens=int(_number(env, "LLM_MAX_TOKENS", 4096, least=1)),
+        temperature=_number(env, "LLM_TEMPERATURE", 0.0, least=0),
     )
 
 
@@ -79,11 +79,19 @@ def probe(env: Mapping[str, str]) -> ModelProbe:
         answer = llm.complete(CompletionRequest((ask,), schema=shape, schema_name="probe", max_tokens=500))
         seconds = time.monotonic() - begun
         json_mode = _is_json(answer.message.content)
-        tool = ToolSpec("ping", "Call this tool.", {"type": "object", "properties": {}})
-        called = llm.complete(CompletionRequest((Message("user", "Call the tool ping now."),), (tool,), max_tokens=500))
+        return ModelProbe(answer.model, "", json_mode, _calls_tools(llm), seconds)
     except AgentError as error:
         return ModelProbe(env.get("LLM_MODEL", ""), str(error))
-    return ModelProbe(answer.model, "", json_mode, bool(called.message.tool_calls), seconds)
+
+
+def _calls_tools(llm: OpenAICompatibleLLM) -> bool:
+    """Many servers refuse the whole request where a model knows no tools."""
+    tool = ToolSpec("ping", "Call this tool.", {"type": "object", "properties": {}})
+    try:
+        called = llm.complete(CompletionRequest((Message("user", "Call the tool ping now."),), (tool,), max_tokens=500))
+    except Permanent:
+        return False
+    return bool(called.message.tool_calls)
 
 
 def _is_json(text: str) -> bool:
@@ -93,12 +101,12 @@ def _is_json(text: str) -> bool:
         return False
 
 
-def _number(env: Mapping[str, str], name: str, default: float) -> float:
+def _number(env: Mapping[str, str], name: str, default: float, *, least: float) -> float:
     text = env.get(name, "")
     try:
         value = float(text) if text else default
     except ValueError:
-        value = -1.0
-    if value < 0 or (name != "LLM_TEMPERATURE" and value == 0):
-        raise Permanent(f"{name} must be a number above 0, not {text[:40]!r}")
+        value = math.nan
+    if not math.isfinite(value) or value < least:
+        raise Permanent(f"{name} must be a number of at least {least:g}, not {text[:40]!r}")
     return value
