@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .contracts import CheckResult, Evidence, ReviewBrief, Verdict
+from .contracts import CheckResult, Evidence, ReviewBrief, StepOutcome, Verdict
 from .facade import default_llm
 from .parsing import ask
 from .ports import LLM, Message
@@ -51,9 +51,9 @@ class ReflectorAgent:
             verdict = verdict.model_copy(update={"confidence": 0.0})
         return overrule(verdict, [check for check in brief.checks_after if check.origin == "person"])
 
-    def review(self, result: Mapping[str, Any]) -> dict[str, Any]:
+    def review(self, result: StepOutcome | Mapping[str, Any]) -> dict[str, Any]:
         """The verdict on a result as a dict: action, reasoning, suggested_changes, confidence. All of the result's checks count."""
-        brief = self.brief_of(result)
+        brief = self.brief_of(result.model_dump(mode="json") if isinstance(result, StepOutcome) else result)
         verdict = overrule(self.judge(brief), brief.checks_after)
         return {name: getattr(verdict, name) for name in ("action", "reasoning", "suggested_changes", "confidence")}
 

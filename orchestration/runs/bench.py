@@ -22,8 +22,9 @@ from ..journal import release_connection
 from ..models import Artifact, Goal, Repository
 
 REMEDY = (
-    "{program!r} is not installed in the sandbox, so the check {command!r} says nothing about the work. Give the repository its tools: "
-    "--setup 'python3 -m venv .venv && .venv/bin/pip install -r requirements.txt' (run once, with network), or --toolchain /folder/of/tools"
+    "{program!r} is not installed in the sandbox, so the check {command!r} says nothing about the work. "
+    "Give the repository its tools: --setup 'python3 -m venv .venv && .venv/bin/pip install -r requirements.txt' "
+    "(run once, with network), or --toolchain /folder/of/tools"
 )
 
 

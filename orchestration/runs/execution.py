@@ -17,6 +17,7 @@ from ..journal import Journal, release_connection
 from ..models import Call, Check, Goal, Rollout, Run, Step
 from ..services import HeadMoved, Merged
 from ..states import CallKind, CallStatus, CheckOrigin, CheckPhase, RunStatus
+from .base import based
 from .bench import Bench, Tools, bench, open_at, refuse_missing
 
 MERGES = 5
@@ -25,11 +26,10 @@ DIFF_KEPT = 60_000
 
 def execute(tools: Tools, active: ActiveRun, successor: str) -> Run | None:
     """Work a claimed step run to its record."""
-    run = active.run
+    run, goal = active.run, based(tools, active)
     brief = _brief(run)
-    rollout_bundle = run.rollout.head_bundle
-    with bench(tools, active, run.goal, f"step-{str(run.pk)[:8]}") as place:
-        open_at(place, run.goal, rollout_bundle, run.base_commit)
+    with bench(tools, active, goal, f"step-{str(run.pk)[:8]}") as place:
+        open_at(place, goal, run.rollout.head_bundle, run.base_commit)
         journal = Journal(active, place)
         journal.open()
         agent = ExecutorAgent(

@@ -64,7 +64,7 @@ class HeadMoved(Exception):
 
 @repeatable
 def record_base(run: Run, base: Base) -> Goal:
-    """Once a goal: its base commit, the checks' results there, warnings. Whoever comes second gets what the first one recorded."""
+    """Once a goal: base commit, the checks' results there, warnings. Whoever comes second gets what the first one recorded."""
     with locked(run.goal_id, by=run.worker) as change:
         _refuse_strangers(run)
         goal = change.goal
@@ -75,6 +75,7 @@ def record_base(run: Run, base: Base) -> Goal:
             for warning in base.warnings:
                 change.note("repository.warning", reason=warning)
         Rollout.objects.filter(goal=goal, head="").update(head=goal.base_sha)
+        Run.objects.filter(pk=run.pk, base_commit="").update(base_commit=goal.base_sha)
         return goal
 
 

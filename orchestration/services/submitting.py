@@ -1,4 +1,4 @@
-"""submit: what a person, a program or a task wants becomes rows and an Event in one transaction. Bad input is refused with a sentence."""
+"""submit: what a person, a program or a task wants becomes rows and an Event in one transaction, or is refused with a sentence."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def submit_goal(
 ) -> Goal:
     """Make a goal and its first run; returns at once.
 
-    `allow_repo`: the submitter named the folder on their own command line, so it need not be below REPO_ROOTS; only then may `setup` and
-    `toolchain` be given. Raises BadInput with what is wrong and what to do.
+    `allow_repo`: the submitter named the folder on their own command line, so it need not be below REPO_ROOTS; only then may `setup`
+    and `toolchain` be given. Raises BadInput with what is wrong and what to do.
     """
     wish = Wish(
         text=clean_text(text),

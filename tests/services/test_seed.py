@@ -167,7 +167,7 @@ def test_the_agents_work_without_any_engine(installation: Installation) -> None:
         from agents import ExecutorAgent, LLMClient, PlannerAgent, ReflectorAgent
         plan = PlannerAgent(LLMClient()).create_plan("write a note", {{}})
         result = ExecutorAgent(workspace={str(folder)!r}).execute(plan["steps"][0])
-        print(result["success"], ReflectorAgent(LLMClient()).review(result)["action"])
+        print(result.success, ReflectorAgent(LLMClient()).review(result)["action"])
         """,
         LLM_BASE_URL=model.url,
     )
