@@ -111,7 +111,7 @@ def _mapped(error: Exception, host: str, timeouts: Timeouts) -> Exception:
         return Permanent(f"the certificate of {host} is not trusted; SSL_CERT_FILE names the authorities to trust")
     if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError | httpx.PoolTimeout):
         return NotSent(f"no server answers at {host} ({_short(error)}); is it running? LLM_BASE_URL")
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, httpx.ReadTimeout):
         return Transient(f"the model at {host} said nothing for {timeouts.read:g} seconds (LLM_TIMEOUT)")
     return Transient(f"the connection to the model at {host} broke: {_short(error)}")
 
