@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from model_server import ModelServer
 
 from agents.llm import openai_compatible
-
-from model_server import ModelServer
 
 
 @pytest.fixture(autouse=True)

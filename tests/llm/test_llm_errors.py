@@ -169,16 +169,16 @@ def test_nobody_at_the_address_is_named_with_the_setting() -> None:
 
 def test_a_server_that_takes_no_connection_is_given_up_after_the_connect_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
-        error = failure("http://127.0.0.1:{}/v1".format(full.getsockname()[1]), timeouts=QUICK)
+        error = failure(f"http://127.0.0.1:{full.getsockname()[1]}/v1", timeouts=QUICK)
     assert type(error) is Transient
     assert "no server answers" in str(error)
 
 
 def test_a_server_that_does_not_read_is_given_up_after_the_write_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
-        url = "http://127.0.0.1:{}/v1".format(deaf.getsockname()[1])
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
         llm = OpenAICompatibleLLM(url, "m", timeouts=QUICK)
-        with pytest.raises(Transient, match="broke: .*timed out"):
+        with pytest.raises(Transient, match=r"broke: .*timed out"):
             llm.complete(CompletionRequest((Message("user", "x" * 20_000_000),)))
 
 
