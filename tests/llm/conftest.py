@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from model_server import ModelServer
 
-from agents.llm import openai_compatible
+from agents.llm import http, openai_compatible
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +21,10 @@ def server() -> Iterator[ModelServer]:
     mine = ModelServer()
     yield mine
     mine.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hang_up() -> Iterator[None]:
+    """The main thread outlives the tests; its connection need not."""
+    yield
+    http._mine().client.close()

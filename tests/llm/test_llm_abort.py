@@ -125,3 +125,11 @@ def test_an_abort_between_two_quick_tries_ends_them(server: ModelServer) -> None
     with pytest.raises(Cancelled):
         llm.complete(HELLO)
     assert len(server.asked) == 1
+
+
+def test_a_call_that_is_ended_while_it_connects_ends_once_it_is_connected(place: ModelServer) -> None:
+    place.says(never)
+    line = http.Line()
+    line.cut()
+    with pytest.raises(Cancelled):
+        http.post(line, f"{place.url}/chat/completions", {}, b"{}", http.Timeouts(), 1000)
