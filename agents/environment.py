@@ -1,4 +1,4 @@
-"""A repository's own tools: its setup commands, run once in a sandbox with network, kept as a folder that every sandbox mounts read-only.
+"""A repository's own tools: its setup commands, run once in a sandbox with network, kept as a folder that sandboxes mount read-only.
 
 The folder is the checkout after setup, at the same place where it is mounted later, since a virtual environment holds absolute paths.
 """
@@ -23,10 +23,9 @@ from .workspace import Workspace
 
 PLACE = "/environment"
 SETUP_TIMEOUT = 1800.0
-LOCK_FILES = frozenset(
-    "requirements.txt requirements-dev.txt pyproject.toml setup.py setup.cfg poetry.lock uv.lock Pipfile.lock package.json "
-    "package-lock.json yarn.lock pnpm-lock.yaml Cargo.lock Cargo.toml go.mod go.sum Gemfile.lock composer.lock".split()
-)
+_PYTHON = "requirements.txt requirements-dev.txt pyproject.toml setup.py setup.cfg poetry.lock uv.lock Pipfile.lock"
+_OTHERS = "package.json package-lock.json yarn.lock pnpm-lock.yaml Cargo.lock Cargo.toml go.mod go.sum Gemfile.lock composer.lock"
+LOCK_FILES = frozenset(f"{_PYTHON} {_OTHERS}".split())
 TOOL_FOLDERS = (".venv/bin", "venv/bin", "node_modules/.bin")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -16,7 +17,7 @@ class OwnCelery(Celery):
     def _connection(self, *args: Any, transport_options: dict[str, Any] | None = None, **kwargs: Any) -> Any:
         options = dict(transport_options or {})
         options["global_keyprefix"] = _prefix()
-        return super()._connection(*args, transport_options=options, **kwargs)
+        return super()._connection(*args, transport_options=options, **kwargs)  # type: ignore[misc]
 
 
 def _prefix() -> str:
@@ -32,7 +33,7 @@ def _prefix() -> str:
     try:
         return key_prefix()
     except DatabaseError as error:
-        if "celery" in os.path.basename(sys.argv[0]) or "worker" in sys.argv:
+        if "celery" in Path(sys.argv[0]).name or "worker" in sys.argv:
             sys.stderr.write(
                 f"error: the database cannot be used ({error}): run `manage.py migrate`, or set DATABASE_URL\n"
             )

@@ -132,7 +132,12 @@ def _write(artifact_id: str, text: str, *, expires_at: Any, goal: Goal | None = 
         if known is not None:
             raise ArtifactExists(f"artifact {artifact_id} is written once and holds another value; choose another id")
     encoding, stored = pack(data)
-    columns = {"kind": "value", "media_type": "application/json", "encoding": encoding, "sha256": digest}
+    columns: dict[str, Any] = {
+        "kind": "value",
+        "media_type": "application/json",
+        "encoding": encoding,
+        "sha256": digest,
+    }
     columns |= {"size": len(data), "data": stored, "expires_at": expires_at, "goal": goal}
     Artifact.objects.update_or_create(pk=artifact_id, defaults=columns)
 

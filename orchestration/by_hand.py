@@ -1,4 +1,4 @@
-"""A task called with a goal, a step or an artifact instead of a run's id: make the rows, and work them here, waiting for no other task."""
+"""A task called with a goal, a step or an artifact instead of a run's id: make the rows and work them here, without other tasks."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The demo: an installation of its own in `.demo/`, one goal on the example repository, everything stopped at the end.
 
-It starts Redis, the scripted model (unless LLM_BASE_URL names another) and a worker as child processes on free ports, and stops only them.
+It starts Redis, the scripted model (unless LLM_BASE_URL names another) and a worker as children on free ports, and stops only them.
 """
 
 from __future__ import annotations
@@ -109,9 +109,8 @@ class Demo:
                 "LLM_API_KEY": "",
                 "VENICE_API_KEY": "",
             }
-            self.say(
-                "▸ Model: scripted-demo (a script for this example, no language model; use yours with LLM_BASE_URL, LLM_MODEL, LLM_API_KEY)"
-            )
+            self.say("▸ Model: scripted-demo, a script for this example and no language model")
+            self.say("  (use yours: make demo LLM_BASE_URL=… LLM_MODEL=… LLM_API_KEY=…)")
             yield
 
     def _celery(self) -> list[str]:

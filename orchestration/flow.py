@@ -208,24 +208,12 @@ def _plan(view: RolloutView) -> tuple[Action, ...]:
 
 def _execute(view: RolloutView) -> tuple[Action, ...]:
     """Steps first; when they are done, or one has failed for good and the others have ended, a review."""
-    decided: list[Action] = []
     failed = [step for step in view.steps if step.status == StepStatus.FAILED]
-    for step in view.steps:
-        if step.status != StepStatus.QUEUED:
-            continue
-        history = view.runs_of(RunKind.STEP, step.id)
-        if history and history[-1].is_live:
-            continue
-        again = _again(history) if history else retry.Again(0)
-        if isinstance(again, retry.Again):
-            if not failed:
-                decided.append(StartStep(step.id, again.delay))
-        elif again.honest:
-            decided.append(FailStep(step.id, again.reason))
-        else:
-            return (CancelQueued(), Finish(RolloutStatus.FAILED, f"step {step.index}: {again.reason}"))
-    if decided:
-        return tuple(decided)
+    begun = [_go_on(view, step, bool(failed)) for step in view.steps if step.status == StepStatus.QUEUED]
+    if broken := [action for action in begun if isinstance(action, Finish)]:
+        return (CancelQueued(), broken[0])
+    if decided := tuple(action for action in begun if action is not None):
+        return decided
     live = [run for run in view.runs if run.kind == RunKind.STEP and run.is_live]
     if failed:
         if live:
@@ -239,6 +227,19 @@ def _execute(view: RolloutView) -> tuple[Action, ...]:
         return _review(view)
     blocked = [step.index for step in view.steps if step.status not in FINISHED_STEP]
     return (Finish(RolloutStatus.FAILED, f"steps {blocked} can never start: what they depend on did not succeed"),)
+
+
+def _go_on(view: RolloutView, step: StepView, closing: bool) -> Action | None:
+    """What is next for a step that was begun and has no live run: again, failed for good, or the end of it all."""
+    history = view.runs_of(RunKind.STEP, step.id)
+    if history and history[-1].is_live:
+        return None
+    again = _again(history) if history else retry.Again(0)
+    if isinstance(again, retry.Again):
+        return None if closing else StartStep(step.id, again.delay)
+    if again.honest:
+        return FailStep(step.id, again.reason)
+    return Finish(RolloutStatus.FAILED, f"step {step.index}: {again.reason}")
 
 
 def _startable(view: RolloutView, live: Sequence[RunView]) -> list[StepView]:

@@ -1,9 +1,9 @@
 """The journal of a run: wraps its LLM and Sandbox ports, so that nothing recorded is ever bought or run twice.
 
-Live, a call goes: intent with reserved cost (needs the gate and the fence) → no connection held → the call → answer, cost, checkpoint and
-lease in one transaction. After a take-over the loop is fed the recorded answers in their order, from a workspace restored to the last
-checkpoint, and goes on live. If the loop asks for something else than what was recorded at that place, the rest of the record is
-superseded, the workspace goes back to the checkpoint there, and the work goes on live from that point.
+Live, a call goes: intent with reserved cost (needs the gate and the fence) → no connection held → the call → answer, cost,
+checkpoint and lease in one transaction. After a take-over the loop is fed the recorded answers in their order, from a workspace
+restored to the last checkpoint, and goes on live. If the loop asks for something else than what was recorded at that place, the
+rest of the record is superseded, the workspace goes back to the checkpoint there, and the work goes on live from that point.
 """
 
 from __future__ import annotations

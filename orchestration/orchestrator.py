@@ -18,8 +18,8 @@ POLL = 0.1
 class DistributedOrchestrator:
     """Hand goals to the workers of this installation.
 
-    `context` may hold `repo` (a folder, named by you who call this), `ref`, `checks` (a list of commands), `limits`; the rest is told to
-    the agents as it is. `timeout` is in seconds.
+    `context` may hold `repo` (a folder, named by you who call this), `ref`, `checks` (a list of commands), `limits`; the rest is told
+    to the agents as it is. `timeout` is in seconds.
     """
 
     def __init__(self, timeout: float = 7200.0) -> None:

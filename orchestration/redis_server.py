@@ -1,4 +1,4 @@
-"""A Redis of our own: loopback, a free port, its own folder, appendonly, noeviction. For `make demo`, tests and small installations."""
+"""A Redis of our own: loopback, a free port, its own folder, appendonly, noeviction. For `make demo`, tests, small installations."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from .errors import BrokerAway
 
@@ -85,7 +87,7 @@ class RedisServer:
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         ends = time.monotonic() + STARTS_WITHIN
-        with redis.Redis(host="127.0.0.1", port=port, socket_timeout=1, retry=None) as client:
+        with redis.Redis(host="127.0.0.1", port=port, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
             while time.monotonic() < ends and self._process.poll() is None:
                 try:
                     if client.config_get("dir")["dir"] == str(self.folder.resolve()):

@@ -14,7 +14,7 @@ MARKS = {
     "passed": "✓",
     "failed": "✗",
     "errored": "✗",
-    "cancelled": "–",
+    "cancelled": "-",
     "running": "▸",
     "queued": "·",
     "pending": "·",
@@ -55,7 +55,8 @@ def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     if told["reason"]:
         yield f"  reason: {plain(told['reason'], 600)}"
     if told["paused_cap"]:
-        yield f"  paused at its limit of {told['paused_cap']}; go on with: manage.py goal resume {told['id'][:8]} --max-{told['paused_cap']} N"
+        yield f"  paused at its limit of {told['paused_cap']}; go on with:"
+        yield f"    manage.py goal resume {told['id'][:8]} --max-{told['paused_cap']} N"
     if told["stuck"]:
         yield f"  STUCK, the engine itself failed: {plain(told['stuck'].strip().splitlines()[-1], 400)}"
     for rollout in told["rollouts"]:
@@ -120,12 +121,9 @@ def _checks(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
 def _cost(cost: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     yield ""
     yield paint.strong("Cost")
-    yield (
-        f"  {cost['calls']} of {cost['max_calls']} model calls, {cost['spent_tokens']} of {cost['max_tokens']} tokens "
-        + (
-            f"({cost['prompt_tokens']} in, {cost['cached_tokens']} of them cached, {cost['completion_tokens']} out), {cost['commands']} commands"
-        )
-    )
+    tokens = f"{cost['prompt_tokens']} in, {cost['cached_tokens']} of them cached, {cost['completion_tokens']} out"
+    yield f"  {cost['calls']} of {cost['max_calls']} model calls, {cost['commands']} commands"
+    yield f"  {cost['spent_tokens']} of {cost['max_tokens']} tokens ({tokens})"
     if cost["unknown_calls"]:
         yield f"  {cost['unknown_calls']} call(s) with unknown outcome count as spent ({cost['unknown_tokens']} tokens)"
     if cost["overrun_tokens"]:
@@ -138,7 +136,8 @@ def command_line(command: Mapping[str, Any], paint: Paint) -> str:
     where = f"step {command['step']}" if command["step"] is not None else "planner"
     code = command["exit_code"]
     mark = paint.mark("passed" if code == 0 else "failed")
-    return f"{mark} {where}: $ {plain(command['command'], 90)} → exit code {'none' if code is None else code} ({command['seconds']:g} s)"
+    ended = f"exit code {'none' if code is None else code} ({command['seconds']:g} s)"
+    return f"{mark} {where}: $ {plain(command['command'], 90)} → {ended}"
 
 
 def event_line(row: Mapping[str, Any], paint: Paint) -> str:

@@ -70,18 +70,17 @@ def _encode(value: Any, where: str) -> Any:
     if type(value) is dict:
         return _encode_dict(value, where)
     if isinstance(value, tuple | set | frozenset):
-        kind = next(kind for kind in (tuple, frozenset, set) if isinstance(value, kind)).__name__
-        items = value if kind == "tuple" else sorted(value, key=repr)
-        return {TAG: kind, "value": [_encode(item, f"{where}[{n}]") for n, item in enumerate(items)]}
+        tag = next(kind.__name__ for kind in (tuple, frozenset, set) if isinstance(value, kind))
+        items = value if tag == "tuple" else sorted(value, key=repr)
+        return {TAG: tag, "value": [_encode(item, f"{where}[{n}]") for n, item in enumerate(items)]}
     if isinstance(value, PurePath):
         return {TAG: "path", "value": str(value)}
     if isinstance(value, BaseModel):
         return _encode(value.model_dump(), where)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _encode({field.name: getattr(value, field.name) for field in dataclasses.fields(value)}, where)
-    for known, (tag, encode) in _ENCODERS.items():
-        if type(value) is known:
-            return {TAG: tag, "value": encode(value)}
+    if known := _ENCODERS.get(type(value)):
+        return {TAG: known[0], "value": known[1](value)}
     kind = type(value)
     raise TypeError(f"{where} is a {kind.__module__}.{kind.__qualname__}, which cannot be stored as an artifact")
 

@@ -9,7 +9,10 @@ from django.core.management.base import CommandParser
 
 from orchestration.states import Strategy
 
-HELP = "Submit goals, follow them, and take their results. Exit codes: 0 ok, 1 error, 2 usage, 3 goal failed, 4 needs a person, 124 timeout, 130 Ctrl-C."
+HELP = (
+    "Submit goals, follow them, and take their results. "
+    "Exit codes: 0 ok, 1 error, 2 usage, 3 goal failed, 4 needs a person, 124 timeout, 130 Ctrl-C."
+)
 LIMITS = {"max_calls": "calls", "max_tokens": "tokens", "max_commands": "commands", "max_seconds": "seconds"}
 
 

@@ -292,11 +292,12 @@ def test_a_key_may_be_demanded() -> None:
 )
 def test_every_second_call_is_a_fault(faults: Faults, kind: type[Exception], words: str) -> None:
     with running(faults=faults) as server:
-        llm = model(server, timeouts=Timeouts(read=0.3))
-        llm.complete(PLANNING)
+        patient, hasty = model(server), model(server, timeouts=Timeouts(read=0.3))
+        patient.complete(PLANNING)
         with pytest.raises(kind, match=words) as caught:
-            llm.complete(PLANNING)
-        llm.complete(PLANNING)
+            (hasty if faults.status == 0 else patient).complete(PLANNING)
+        until(lambda: len(server.calls) == 2)
+        patient.complete(PLANNING)
         assert [entry["faulty"] for entry in server.calls] == [False, True, False]
         assert getattr(caught.value, "retry_after", None) == (9.0 if faults.status == 429 else None)
 

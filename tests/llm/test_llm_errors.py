@@ -145,6 +145,7 @@ def test_a_silent_model_is_given_up_after_the_read_timeout_and_not_asked_again(
     error = failure(server.url, timeouts=QUICK)
     assert type(error) is Transient
     assert str(error) == f"the model at {server.host} said nothing for 0.3 seconds (LLM_TIMEOUT)"
+    assert server.reached.wait(10)
     assert len(server.asked) == 1
 
 
@@ -165,6 +166,12 @@ def test_nobody_at_the_address_is_named_with_the_setting() -> None:
     assert type(error) is Transient
     assert f"no server answers at 127.0.0.1:{port}" in str(error)
     assert "is it running? LLM_BASE_URL" in str(error)
+
+
+def test_a_name_that_nobody_knows_is_told_too() -> None:
+    error = failure("http://nobody.invalid/v1")
+    assert type(error) is Transient
+    assert "no server answers at nobody.invalid" in str(error)
 
 
 def test_a_server_that_takes_no_connection_is_given_up_after_the_connect_timeout() -> None:

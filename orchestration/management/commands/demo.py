@@ -15,7 +15,10 @@ from orchestration.errors import OrchestrationError
 
 
 class Command(BaseCommand):
-    help = "Run the example goal from submission to a verified branch. Example: manage.py demo (or: make demo LLM_BASE_URL=… LLM_MODEL=… LLM_API_KEY=…)"
+    help = (
+        "Run the example goal from submission to a verified branch. "
+        "Example: manage.py demo (or: make demo LLM_BASE_URL=… LLM_MODEL=… LLM_API_KEY=…)"
+    )
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""manage.py sweep: one pass over expired leases, deadlines and forgotten runs; the workers' housekeepers do the same every 5 seconds."""
+"""manage.py sweep: one pass over expired leases, deadlines and forgotten runs, as the workers' housekeepers do it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,166 @@
+"""What is ready on this machine and what is not: each finding with what to do about it. Looks only; changes nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models.functions import Now
+
+from agents.llm import registry as models
+from agents.sandbox import registry as sandboxes
+
+from .broker import check_redis, where
+from .errors import BrokerAway, BrokerRefused
+from .models import Worker
+from .states import Queue
+
+Status = Literal["ok", "warn", "fail"]
+START_A_WORKER = "celery -A compymac_site worker --loglevel=info"
+LEAST_DISK = 2 * 1024**3
+RECENT = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`remedy` is a command or a sentence; empty where nothing is to be done."""
+
+    name: str
+    status: Status
+    detail: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """All that costs nothing; without a database only what needs none."""
+    found = [_python(), _git(), _data_folder(), _disk(), *sandbox(), _llm_settings()]
+    database = _database()
+    found.append(database)
+    if database.status == "ok":
+        found += [_redis(), *_workers()]
+    return found
+
+
+def sandbox() -> list[Finding]:
+    """A real trial of each provider, and which one will be used."""
+    probes = [sandboxes.probe(name, settings.WORKSPACES_DIR) for name in sandboxes.KNOWN]
+    wanted = settings.SANDBOX
+    usable = [probe.name for probe in probes if probe.ok and wanted in ("auto", probe.name)]
+    findings = []
+    for probe in probes:
+        if probe.ok:
+            findings.append(Finding(f"sandbox {probe.name}", "ok", f"a trial ran ({', '.join(probe.layers)})"))
+        else:
+            status: Status = "warn" if usable else "fail"
+            findings.append(Finding(f"sandbox {probe.name}", status, probe.cause, probe.remedy))
+    if usable:
+        instead = (
+            "" if usable[0] == next(iter(sandboxes.KNOWN)) else " (the second provider: it has no loopback network)"
+        )
+        return [*findings, Finding("sandbox", "ok", f"{usable[0]} is used{instead}")]
+    why = f"SANDBOX={wanted} cannot start" if wanted != "auto" else "none can start; nothing runs without one"
+    return [*findings, Finding("sandbox", "fail", why, "See the remedies above.")]
+
+
+def llm() -> list[Finding]:
+    """Ask the configured model: is it found, does it know JSON and tool calls, how long does it take?"""
+    probe = models.probe(settings.LLM_ENVIRONMENT)
+    if probe.problem:
+        return [Finding("model", "fail", probe.problem, "Set LLM_BASE_URL, LLM_MODEL and LLM_API_KEY, then try again.")]
+    found = [Finding("model", "ok", f"{probe.model} answered in {probe.seconds:.1f} s")]
+    if not probe.json_mode:
+        found.append(Finding("model: JSON", "warn", "it did not answer with JSON alone", "Fenced blocks are used."))
+    else:
+        found.append(Finding("model: JSON", "ok", "it answers with JSON"))
+    if probe.tool_calls:
+        return [*found, Finding("model: tools", "ok", "it calls tools")]
+    return [
+        *found,
+        Finding("model: tools", "warn", "it does not call tools", "Set LLM_TOOL_CALLS=0: actions are fenced."),
+    ]
+
+
+def _python() -> Finding:
+    return Finding("python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
+
+
+def _git() -> Finding:
+    found = shutil.which("git")
+    return Finding("git", "ok", found) if found else Finding("git", "fail", "not on PATH", "apt-get install git")
+
+
+def _data_folder() -> Finding:
+    folder = Path(settings.DATA_DIR)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return Finding("data folder", "fail", f"{folder}: {error.strerror}", "Set DATA_DIR to a folder of yours.")
+    if not os.access(folder, os.W_OK):
+        return Finding("data folder", "fail", f"{folder} cannot be written", "Set DATA_DIR to a folder of yours.")
+    return Finding("data folder", "ok", str(folder))
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(
+        next(p for p in (Path(settings.DATA_DIR), *Path(settings.DATA_DIR).parents) if p.exists())
+    ).free
+    shown = f"{free / 1024**3:.1f} GiB free"
+    if free < LEAST_DISK:
+        return Finding("disk", "warn", shown, "Free some space, or set DATA_DIR to a larger disk.")
+    return Finding("disk", "ok", shown)
+
+
+def _llm_settings() -> Finding:
+    env = settings.LLM_ENVIRONMENT
+    if not env["LLM_BASE_URL"] and not env["VENICE_API_KEY"]:
+        return Finding("model settings", "warn", "no model is set", models.HOW)
+    if not env["LLM_MODEL"]:
+        return Finding(
+            "model settings", "warn", "LLM_MODEL is empty", "Set it to a name that the server lists at /models."
+        )
+    return Finding("model settings", "ok", f"{env['LLM_MODEL']} (`doctor --llm` asks it)")
+
+
+def _database() -> Finding:
+    kind = connection.vendor
+    try:
+        executor = MigrationExecutor(connection)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as error:
+        return Finding("database", "fail", f"{kind}: {str(error).splitlines()[0]}", "Is it running? DATABASE_URL")
+    if missing:
+        return Finding("database", "fail", f"{kind}: {len(missing)} migration(s) are missing", "manage.py migrate")
+    return Finding("database", "ok", kind)
+
+
+def _redis() -> Finding:
+    url = settings.CELERY_BROKER_URL
+    try:
+        check_redis(url)
+    except BrokerAway as error:
+        return Finding(
+            "redis", "warn", f"{error}; queued goals are worked from the database", "redis-server, or set REDIS_URL"
+        )
+    except BrokerRefused as error:
+        return Finding("redis", "fail", str(error))
+    return Finding("redis", "ok", where(url))
+
+
+def _workers() -> Iterator[Finding]:
+    alive = list(Worker.objects.filter(seen_at__gte=Now() - RECENT))
+    if not alive:
+        yield Finding("workers", "warn", "none is running", START_A_WORKER)
+        return
+    yield Finding("workers", "ok", f"{len(alive)} with {sum(worker.threads for worker in alive)} threads")
+    served = {queue for worker in alive for queue in worker.queues}
+    for queue in sorted(set(Queue.values) - served):
+        yield Finding(f"queue {queue}", "warn", "no worker serves it", f"{START_A_WORKER} --queues={queue}")

@@ -1,0 +1,45 @@
+"""manage.py doctor: is this machine ready, and what is to be done where it is not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import RawDescriptionHelpFormatter
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from orchestration import doctor
+
+MARKS = {"ok": "✓", "warn": "!", "fail": "✗"}
+
+
+class Command(BaseCommand):
+    help = "Check this machine: sandbox, database, Redis, workers, model. Exit codes: 0 ready, 1 something is missing."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.formatter_class = RawDescriptionHelpFormatter
+        parser.epilog = "examples:\n  manage.py doctor\n  manage.py doctor --llm     (one small call, or two)"
+        only = parser.add_mutually_exclusive_group()
+        only.add_argument("--sandbox", action="store_true", help="the sandbox alone; needs no database and no Redis")
+        only.add_argument("--llm", action="store_true", help="ask the model too; costs two small calls")
+        parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        findings = doctor.sandbox() if options["sandbox"] else doctor.examine()
+        if options["llm"]:
+            findings += doctor.llm()
+        if options["json"]:
+            self.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2))
+        else:
+            for finding in findings:
+                self._tell(finding)
+        if any(finding.status == "fail" for finding in findings):
+            sys.exit(1)
+
+    def _tell(self, finding: doctor.Finding) -> None:
+        self.stdout.write(f"{MARKS[finding.status]} {finding.name}: {finding.detail}")
+        for line in finding.remedy.splitlines() if finding.status != "ok" else ():
+            self.stdout.write(f"    {line}")
