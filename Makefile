@@ -5,7 +5,7 @@ export LLM_BASE_URL LLM_MODEL LLM_API_KEY   # `make demo LLM_API_KEY=…` reache
 QUICK := -m "not services" -n 2
 SLOW := -m services
 
-.PHONY: help setup demo test test-sqlite test-postgres check lock clean
+.PHONY: help setup demo up test test-sqlite test-postgres check lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ setup: ## system packages (asks first), .venv, a trial of the sandbox
 demo: ## the main job, end to end, on a small example (LLM_BASE_URL=… LLM_MODEL=… LLM_API_KEY=… for your own model)
 	@scripts/setup
 	@$(PY) manage.py demo
+
+up: ## Redis and a worker for your own goals, until Ctrl-C (LLM_BASE_URL=… LLM_MODEL=… LLM_API_KEY=…)
+	@scripts/setup
+	@$(PY) manage.py up
 
 test: ## all tests, on SQLite and on PostgreSQL
 	@scripts/setup --dev

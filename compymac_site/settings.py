@@ -113,7 +113,11 @@ if DATABASE_URL.startswith("sqlite"):
 # ---- Redis and Celery: a lossy wake-up (reference: celery-redis.md); rows are the truth
 
 _broker, _redis = secret("CELERY_BROKER_URL"), secret("REDIS_URL")
-REDIS_URL = _redis or _broker or "redis://127.0.0.1:6379/0"
+# `manage.py up` starts a Redis of our own where none is named, and leaves its address here.
+OWN_REDIS = not (_broker or _redis)
+OWN_REDIS_FILE = DATA_DIR / "redis.url"
+_own = OWN_REDIS_FILE.read_text().strip() if OWN_REDIS and OWN_REDIS_FILE.exists() else ""
+REDIS_URL = _redis or _broker or _own or "redis://127.0.0.1:6379/0"
 CELERY_BROKER_URL = _broker or REDIS_URL
 CELERY_RESULT_BACKEND = env.str("CELERY_RESULT_BACKEND", default="django-db")
 CELERY_TASK_SERIALIZER = "json"

@@ -8,24 +8,17 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from .errors import OrchestrationError
+from .children import WORKER, NotStarted, child
 from .redis_server import RedisServer
 
 CHECK = "python3 -m unittest discover -s tests -t ."
-STARTS_WITHIN = 60.0
 Say = Callable[[str], object]
-
-
-class DemoFailed(OrchestrationError):
-    """A part of the demo did not start; the message says which, and where its log is."""
 
 
 class Demo:
@@ -54,7 +47,7 @@ class Demo:
             self.env |= {"REDIS_URL": redis.url, "CELERY_BROKER_URL": redis.url}
             self._manage("migrate", "--verbosity", "0")
             stack.enter_context(self._model())
-            stack.enter_context(self._child("worker", self._celery(), self._worker_is_ready))
+            stack.enter_context(self._child("worker", WORKER, self._worker_is_ready))
             text = (self.base / "examples" / "demo_goal.txt").read_text()
             self.say(f"▸ Repository {repo}, goal: {' '.join(text.split())[:100]} …")
             code = self._goal("submit", text, "--repo", str(repo), "--check", CHECK, "--watch", "--timeout", "600")
@@ -73,7 +66,7 @@ class Demo:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise DemoFailed(
+                raise NotStarted(
                     f"a demo runs already in {self.folder}; wait for it, or stop it with Ctrl-C there"
                 ) from None
             yield
@@ -113,45 +106,19 @@ class Demo:
             self.say("  (use yours: make demo LLM_BASE_URL=… LLM_MODEL=… LLM_API_KEY=…)")
             yield
 
-    def _celery(self) -> list[str]:
-        words = "-m celery -A compymac_site worker --loglevel=info --queues=planning,execution,review,default"
-        return [sys.executable, *words.split()]
-
     def _worker_is_ready(self) -> bool:
         log = self.folder / "worker.log"
         return log.exists() and " ready." in log.read_text(errors="replace")
 
-    @contextmanager
-    def _child(self, name: str, argv: Sequence[str], ready: Callable[[], bool]) -> Iterator[None]:
-        """A child process with a log in the folder; stopped by its pid at the end, first kindly."""
-        log = self.folder / f"{name}.log"
-        with log.open("w") as file:
-            child = subprocess.Popen(
-                argv,
-                env=self.env,
-                cwd=self.base,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                start_new_session=True,
-            )
-        try:
-            ends = time.monotonic() + STARTS_WITHIN
-            while not ready():
-                if child.poll() is not None or time.monotonic() > ends:
-                    tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
-                    raise DemoFailed(f"the demo's {name} did not start; the end of {log}:\n{tail}")
-                time.sleep(0.05)
-            yield
-        finally:
-            stop(child)
+    def _child(self, name: str, argv: Sequence[str], ready: Callable[[], bool]) -> AbstractContextManager[object]:
+        return child(name, argv, ready, env=self.env, folder=self.base, log=self.folder / f"{name}.log")
 
     def _manage(self, *words: str) -> None:
         done = subprocess.run(
             self._argv(words), env=self.env, cwd=self.base, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise DemoFailed(f"manage.py {words[0]} failed: {done.stderr.strip()[-500:]}")
+            raise NotStarted(f"manage.py {words[0]} failed: {done.stderr.strip()[-500:]}")
 
     def _goal(self, *words: str) -> int:
         return subprocess.run(self._argv(("goal", *words)), env=self.env, cwd=self.base, check=False).returncode
@@ -174,15 +141,3 @@ class Demo:
 
     def _argv(self, words: Sequence[str]) -> list[str]:
         return [sys.executable, str(self.base / "manage.py"), *words]
-
-
-def stop(child: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, then after a while SIGKILL, to this child and its group only."""
-    if child.poll() is not None:
-        return
-    child.terminate()
-    try:
-        child.wait(timeout=25)
-    except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()

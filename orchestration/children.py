@@ -1,0 +1,61 @@
+"""Child processes of a command that runs for a while: started with a log, waited for until ready, stopped by their pid."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import OrchestrationError
+
+STARTS_WITHIN = 60.0
+STOPS_WITHIN = 25.0
+WORKER = (sys.executable, "-m", "celery", "-A", "compymac_site", "worker", "--loglevel=info")
+
+
+class NotStarted(OrchestrationError):
+    """A child process did not start; the message says which, and where its log is."""
+
+
+@contextmanager
+def child(
+    name: str,
+    argv: Sequence[str],
+    ready: Callable[[], bool],
+    *,
+    env: Mapping[str, str],
+    folder: Path,
+    log: Path,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a session of its own (Ctrl-C reaches only us, and we stop it kindly first)."""
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            argv, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+        )
+    try:
+        ends = time.monotonic() + STARTS_WITHIN
+        while not ready():
+            if process.poll() is not None or time.monotonic() > ends:
+                tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
+                raise NotStarted(f"the {name} did not start; the end of {log}:\n{tail}")
+            time.sleep(0.05)
+        yield process
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, then after a while SIGKILL, to this child and its group only."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(timeout=STOPS_WITHIN)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
