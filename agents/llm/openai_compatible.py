@@ -61,7 +61,9 @@ class OpenAICompatibleLLM:
         if not (self._api_key.isascii() and self._api_key.isprintable()):
             raise Permanent("LLM_API_KEY holds characters that no key has (a line break, an accent …): copy it again")
         self._authorization = f"Bearer {self._api_key}" if self._api_key else _basic(person)
-        self._secrets = [secret for secret in (self._api_key, person, person.partition(":")[2]) if secret]
+        name, _, password = person.partition(":")
+        sent = self._authorization.partition(" ")[2]
+        self._secrets = [secret for secret in (self._api_key, sent, password, name) if secret]
         self._timeouts = timeouts or Timeouts()
         self._temperature = temperature
         self._max_reply_bytes = max_reply_bytes

@@ -255,6 +255,14 @@ def test_a_length_that_is_none_or_too_much_is_refused_before_reading(demo: DemoS
     assert post(demo, b"", **{"content-length": length})[0] == 413
 
 
+def test_the_rest_of_a_request_that_is_too_large_is_not_taken_for_another(demo: DemoServer) -> None:
+    head = f"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: {LARGEST_REQUEST + 1}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", demo.server_port), timeout=10) as caller:
+        caller.sendall(head.encode())
+        answer = b"".join(iter(lambda: caller.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
 def test_a_wrong_base_url_is_told(demo: DemoServer) -> None:
     with pytest.raises(Permanent, match="the base URL ends with /v1"):
         OpenAICompatibleLLM(demo.url.removesuffix("/v1"), MODEL).complete(PLANNING)
@@ -300,6 +308,13 @@ def test_every_second_call_is_a_fault(faults: Faults, kind: type[Exception], wor
         patient.complete(PLANNING)
         assert [entry["faulty"] for entry in server.calls] == [False, True, False]
         assert getattr(caught.value, "retry_after", None) == (9.0 if faults.status == 429 else None)
+
+
+def test_every_call_may_be_a_fault() -> None:
+    with running(faults=Faults(nth=1)) as server:
+        for _ in range(2):
+            with pytest.raises(Transient, match="on purpose"):
+                model(server).complete(PLANNING)
 
 
 def test_an_answer_may_be_delayed() -> None:

@@ -72,6 +72,24 @@ def test_a_call_that_is_never_answered_ends_at_once(place: ModelServer, silence:
         llm.complete(HELLO)
 
 
+def test_a_call_ends_at_once_also_where_its_thread_talked_to_another_server_before(place: ModelServer) -> None:
+    other = ModelServer()
+    place.says(answered("first"), never, answered("next"))
+    llm = OpenAICompatibleLLM(place.url, "m")
+
+    def before() -> None:
+        for url in (place.url, other.url):
+            OpenAICompatibleLLM(url, "m").complete(HELLO)
+
+    call = Call(llm, before)
+    try:
+        assert place.reached.wait(10)
+        llm.abort()
+        assert isinstance(call.end(), Cancelled)
+    finally:
+        other.stop()
+
+
 def test_an_aborted_object_asks_nobody(server: ModelServer) -> None:
     llm = OpenAICompatibleLLM(server.url, "m")
     llm.abort()

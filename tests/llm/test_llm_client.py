@@ -43,7 +43,9 @@ def test_a_conversation_with_tools_is_written_as_servers_expect_it(server: Model
         Message("tool", "x = 1", tool_call_id="call_7"),
     )
     tool = ToolSpec("read_file", "Read a file.", SCHEMA)
-    client(server, api_key=" sk-1\n", max_tokens=99, temperature=0.5).complete(CompletionRequest(messages, (tool,)))
+    OpenAICompatibleLLM(server.url, " m\n", " sk-1\n", max_tokens=99, temperature=0.5).complete(
+        CompletionRequest(messages, (tool,))
+    )
     asked = server.asked[0]
     assert asked.path == "/v1/chat/completions"
     assert asked.headers["authorization"] == "Bearer sk-1"
@@ -218,6 +220,7 @@ def test_a_temperature_out_of_range_is_the_persons_to_correct(server: ModelServe
     server.says(refused(400, "temperature must be at most 2"))
     with pytest.raises(Permanent, match="at most 2"):
         client(server, temperature=3.0).complete(HELLO)
+    assert len(server.asked) == 1
 
 
 def test_two_threads_that_learn_the_same_thing_do_not_learn_it_twice(server: ModelServer) -> None:

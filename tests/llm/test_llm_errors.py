@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import logging
 import socket
@@ -252,6 +253,17 @@ def test_no_secret_is_in_an_error_a_log_or_a_repr(
     if person:
         assert "pass-of-ada" not in everything
     assert server.asked[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("person", ["token-of-ada", "token-of-ada:", ":token-of-ada", "ada:token-of-ada"])
+def test_a_person_in_the_address_is_not_repeated_either(server: ModelServer, person: str) -> None:
+    coded = base64.b64encode((person if ":" in person else f"{person}:").encode()).decode()
+    server.says(refused(401, f"who is token-of-ada? I got Basic {coded}"))
+    llm = OpenAICompatibleLLM(server.url.replace("http://", f"http://{person}@"), "m")
+    with pytest.raises(Permanent) as caught:
+        llm.complete(HELLO)
+    assert server.asked[0].headers["authorization"] == f"Basic {coded}"
+    assert "who is [key]? I got Basic [key]" in str(caught.value)
 
 
 def test_no_secret_is_in_an_error_without_a_server(caplog: pytest.LogCaptureFixture) -> None:
