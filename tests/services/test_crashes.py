@@ -70,7 +70,10 @@ class TestKill9:
         assert len(commands) == len(set(commands))
         budget = Budget.objects.get(goal=goal)
         assert budget.reserved_tokens == 0, "nothing stays reserved"
-        assert budget.calls == len(installation.model.calls), "each call that was made is counted, the repeated one too"
+        calls = Call.objects.filter(run__goal=goal, kind=CallKind.LLM)
+        assert budget.calls == calls.count(), "each call that was begun is counted, the repeated one too"
+        begun_only = calls.filter(status=CallStatus.UNKNOWN).count()  # the kill may come before the request has left
+        assert budget.calls - begun_only <= len(installation.model.calls) <= budget.calls
 
     def test_all_workers_and_redis_die_and_the_goal_still_ends(self, installation: Installation) -> None:
         gate = gated(installation, "executor", after=1)
