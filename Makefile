@@ -4,6 +4,7 @@ PY := .venv/bin/python
 export LLM_BASE_URL LLM_MODEL LLM_API_KEY   # `make demo LLM_API_KEY=…` reaches the demo by its environment, never by argv
 QUICK := -m "not services" -n 2
 SLOW := -m services
+LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header
 
 .PHONY: help setup demo up test test-sqlite test-postgres check lock clean
 
@@ -42,9 +43,9 @@ check: ## lint, format, types, import rules, migrations; no services
 	@DATA_DIR="$$(mktemp -d)" $(PY) manage.py makemigrations --check --dry-run
 
 lock: ## requirements*.txt from requirements*.in
-	@$(PY) -m pip install --quiet pip-tools
-	@.venv/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe -o requirements.txt requirements.in
-	@.venv/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe -o requirements-dev.txt requirements-dev.in
+	@$(PY) -m pip install --quiet uv
+	@$(LOCK) requirements.in -o requirements.txt
+	@$(LOCK) -c requirements.txt requirements-dev.in -o requirements-dev.txt
 
 clean: ## what was made here: .venv, the demo's folder, caches (not .data)
 	@rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,6 +1,10 @@
-"""Addresses: the admin for now; panel and API come with their own issue."""
+"""Addresses: the panel, the API, the admin."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+urlpatterns = [
+    path("", include("orchestration.urls")),
+    path("api/v1/", include("orchestration.api.urls")),
+    path("admin/", admin.site.urls),
+]

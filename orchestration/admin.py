@@ -134,3 +134,31 @@ listed(models.Repository, "path setup_allowed toolchain created_at", search="pat
 listed(models.Worker, "id queues threads sandbox model started_at seen_at", search="id model")
 listed(models.Lease, "name holder until", search="name holder")
 listed(models.Installation, "id created_at", search="id")
+listed(
+    models.RecurringGoal,
+    "name cron zone overlap missed owner paused_at last_due_at",
+    search="id name text",
+    filters="overlap missed",
+    related="owner",
+)
+listed(
+    models.Occurrence,
+    "schedule due_at outcome reason goal by",
+    search="schedule__id schedule__name goal__id",
+    filters="outcome",
+    related="schedule goal",
+)
+listed(
+    models.ApiToken,
+    "shown name user created_at expires_at last_used_at revoked_at",
+    search="name user__username",
+    hidden="digest",
+    related="user",
+)
+listed(
+    models.IdempotencyKey,
+    "key user status location created_at",
+    search="key user__username",
+    hidden="answer",
+    related="user",
+)

@@ -1,17 +1,21 @@
 """Run kind → (task name, queue), and how a worker is told to look. A message may be lost, late or doubled: rows are the truth.
 
-`wake` hands to the process's publisher: `publish_now` in a worker, `publish_briefly` in a command, `publish_nothing` in tests.
-It knows no task module: a task is found by its name.
+`wake` hands to the process's publisher: `publish_now` in a worker, `Later(publish_now)` in a web process, `publish_briefly` in a
+command, `publish_nothing` in tests. `ring` tells open pages, likewise. It knows no task module: a task is found by its name.
 """
 
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Generic, TypeVar
 
 from celery import current_app
 from django.conf import settings
+from django.db import connection
 
 from .states import QUEUE_OF, RunKind
 
@@ -51,15 +55,60 @@ def publish_briefly(wanted: Wanted) -> None:
     thread.join(COMMAND_WAITS)
 
 
+T = TypeVar("T")
+
+
+class Later(Generic[T]):
+    """Hands items to `handle` in a daemon thread of its own and returns at once; what does not fit is dropped.
+
+    For what may be lost: a request of the web process never waits for Redis, whether that is away or frozen.
+    """
+
+    def __init__(self, handle: Callable[[T], None], name: str, room: int = 1000) -> None:
+        self._handle, self._name = handle, name
+        self._items: queue.Queue[T] = queue.Queue(room)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def __call__(self, item: T) -> None:
+        with suppress(queue.Full):
+            self._items.put_nowait(item)
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, daemon=True, name=self._name)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            item = self._items.get()
+            try:
+                self._handle(item)
+            except Exception:
+                log.warning("%s failed; it goes on", self._name, exc_info=True)
+            finally:
+                if self._items.empty():
+                    connection.close()
+
+
+def _ring_nobody(goal_id: str) -> None:
+    """No page is told: it looks every two seconds by itself."""
+
+
 _publisher: Publisher = publish_briefly
+_ringer: Callable[[str], None] = _ring_nobody
 
 
-def use(publisher: Publisher) -> None:
-    """Choose this process's publisher (the composition root does it)."""
-    global _publisher
-    _publisher = publisher
+def use(publisher: Publisher, ringer: Callable[[str], None] = _ring_nobody) -> None:
+    """Choose this process's publisher and bell (the composition root does it)."""
+    global _publisher, _ringer
+    _publisher, _ringer = publisher, ringer
 
 
 def wake(wanted: Wanted) -> None:
     """Called after the commit that made the runs."""
     _publisher(wanted)
+
+
+def ring(goal_id: str) -> None:
+    """Called after a commit that wrote events of this goal."""
+    _ringer(goal_id)

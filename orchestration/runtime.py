@@ -24,7 +24,7 @@ from agents.llm.registry import from_environment
 from agents.ports import LLM, SandboxProvider
 from agents.sandbox import registry as sandboxes
 
-from . import dispatch, services
+from . import dispatch, live, services
 from .active import FENCED, ActiveRun, ActiveRuns
 from .broker import require_own_broker
 from .journal import release_connection
@@ -219,6 +219,11 @@ def sandbox_provider() -> SandboxProvider:
     return sandboxes.choose(settings.SANDBOX, root=settings.WORKSPACES_DIR, parallel=settings.SANDBOX_PARALLEL or None)
 
 
+def start_web() -> None:
+    """A web process: it publishes and rings in threads of its own, so that no request waits for Redis."""
+    dispatch.use(dispatch.Later(dispatch.publish_now, "publisher"), dispatch.Later(live.ring, "bell"))
+
+
 @celeryd_after_setup.connect
 def start_worker(sender: str, instance: object, **_: object) -> None:
     """Celery has read its settings and queues: check that broker and database belong together, then start our threads."""
@@ -226,7 +231,7 @@ def start_worker(sender: str, instance: object, **_: object) -> None:
     require_own_broker()
     queues = [name for name in instance.app.amqp.queues.consume_from if name in Queue.values]  # type: ignore[attr-defined]
     _worker = Worker(queues or list(QUEUE_OF.values()), int(settings.CELERY_WORKER_CONCURRENCY))
-    dispatch.use(dispatch.publish_now)
+    dispatch.use(dispatch.publish_now, dispatch.Later(live.ring, "bell"))
     sandboxes.sweep(settings.WORKSPACES_DIR)
     _worker.start()
 

@@ -103,6 +103,28 @@ class Strategy(TextChoices):
     BEST_OF_N = "best_of_n", "best of all candidates"
 
 
+class OverlapPolicy(TextChoices):
+    """A due time comes while the goal of an earlier one is still open."""
+
+    SKIP = "skip", "skip this time"
+    QUEUE = "queue", "start when the earlier one has ended"
+
+
+class MissedPolicy(TextChoices):
+    """Due times that passed while nobody was there to submit them."""
+
+    ONCE = "once", "run once"
+    SKIP = "skip", "skip them"
+
+
+class OccurrenceOutcome(TextChoices):
+    SUBMITTED = "submitted", "submitted"
+    QUEUED = "queued", "waits for the earlier one"
+    SKIPPED = "skipped", "skipped"
+    REFUSED = "refused", "could not be submitted"
+    BY_HAND = "by_hand", "run by hand"
+
+
 QUEUE_OF = {RunKind.PLAN: Queue.PLANNING, RunKind.STEP: Queue.EXECUTION, RunKind.REVIEW: Queue.REVIEW}
 LIVE_RUN = frozenset({RunStatus.QUEUED, RunStatus.RUNNING})
 FINISHED_STEP = frozenset({StepStatus.SUCCEEDED, StepStatus.SKIPPED})

@@ -90,16 +90,17 @@ class Change:
         """After the commit, tell a worker that this run is queued."""
         self.wanted.append(run)
 
-    def write(self) -> None:
-        """Number the collected events and insert them: two statements, however many they are."""
+    def write(self) -> bool:
+        """Number the collected events and insert them: two statements, however many they are. False: there are none."""
         if not self._events:
-            return
+            return False
         Goal.objects.filter(pk=self.goal.pk).update(event_seq=F("event_seq") + len(self._events))
         last = Goal.objects.values_list("event_seq", flat=True).get(pk=self.goal.pk)
         for seq, event in enumerate(self._events, last - len(self._events) + 1):
             event.seq = seq
         Event.objects.bulk_create(self._events)
         self._events = []
+        return True
 
 
 def subject(row: Row) -> str:
@@ -118,7 +119,8 @@ def locked(goal_id: Any, *, by: str = "engine") -> Iterator[Change]:
             raise NotFound(f"there is no goal {goal_id}")
         change = Change(goal, by)
         yield change
-        change.write()
+        if change.write():
+            transaction.on_commit(lambda: dispatch.ring(str(goal_id)))
         if change.wanted:
             wanted = tuple((str(run.pk), str(run.kind)) for run in change.wanted)
             transaction.on_commit(lambda: dispatch.wake(wanted))

@@ -1,5 +1,6 @@
 """One noun a file; see design §4 for what each one is."""
 
+from .access import ApiToken, IdempotencyKey
 from .artifacts import Artifact
 from .budgets import Budget
 from .calls import Call
@@ -11,17 +12,22 @@ from .plans import Plan, Step
 from .repositories import Repository
 from .reviews import Review
 from .runs import Run
+from .schedules import Occurrence, RecurringGoal
 
 __all__ = [
+    "ApiToken",
     "Artifact",
     "Budget",
     "Call",
     "Check",
     "Event",
     "Goal",
+    "IdempotencyKey",
     "Installation",
     "Lease",
+    "Occurrence",
     "Plan",
+    "RecurringGoal",
     "Repository",
     "Review",
     "Rollout",

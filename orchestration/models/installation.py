@@ -13,6 +13,9 @@ class Installation(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     only = models.BooleanField(default=True, unique=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
+    beat_ticked_at = models.DateTimeField(
+        null=True, blank=True, help_text="when celery-beat last looked at the schedules"
+    )
 
     class Meta:
         constraints = [models.CheckConstraint(condition=models.Q(only=True), name="installation_only_one")]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from . import flow
-from .models import Goal, Review, Rollout, Run, Step
-from .states import TERMINAL_ROLLOUT, GoalStatus, RunKind, RunStatus
+from .. import flow
+from ..models import Goal, Review, Rollout, Run, Step
+from ..states import TERMINAL_ROLLOUT, GoalStatus, RunKind, RunStatus
 
 
 def gate(goal: Goal) -> flow.Gate:

@@ -1,0 +1,36 @@
+"""One definition of the goals' filters: the list page's URL and the API's query use the same names."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import django_filters
+from django.db.models import Q, QuerySet
+
+from .models import Goal
+from .states import GoalStatus
+
+ID = re.compile(r"[0-9a-f-]{4,36}", re.IGNORECASE)
+
+
+class GoalFilter(django_filters.FilterSet):  # type: ignore[misc]  # no stubs
+    q = django_filters.CharFilter(method="search", label="text, id or repository")
+    status = django_filters.MultipleChoiceFilter(choices=GoalStatus.choices)
+    verified = django_filters.BooleanFilter()
+    repository = django_filters.UUIDFilter(field_name="repository_id")
+    owner = django_filters.CharFilter(field_name="submitted_by__username")
+    origin = django_filters.CharFilter()
+    since = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte", label="created at or after")
+    until = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt", label="created before")
+
+    class Meta:
+        model = Goal
+        fields: list[str] = []
+
+    def search(self, goals: QuerySet[Goal], name: str, value: str) -> QuerySet[Goal]:
+        """Words anywhere in the text or the repository's path, or the beginning of an id."""
+        words: Any = Q(text__icontains=value) | Q(repository__path__icontains=value)
+        if ID.fullmatch(value):
+            words |= Q(pk__istartswith=value)
+        return goals.filter(words)

@@ -1,0 +1,26 @@
+"""Nobody sees a page without a login, and a login that ran out sends the *page* to the login form, never a fragment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import resolve_url
+from django.utils.http import urlencode
+from django_htmx.http import HttpResponseClientRedirect
+
+
+class LoginRequired(LoginRequiredMiddleware):
+    """A stream is answered 401, since its client follows no redirect; a fragment sends its page to the login form."""
+
+    def handle_no_permission(self, request: HttpRequest, view_func: Callable[..., HttpResponseBase]) -> Any:
+        if "text/event-stream" in request.headers.get("Accept", ""):
+            return HttpResponse("log in first", status=401, content_type="text/plain")
+        if htmx := getattr(request, "htmx", None):
+            where = htmx.current_url_abs_path or "/"
+            login = resolve_url(self.get_login_url(view_func))
+            return HttpResponseClientRedirect(f"{login}?{urlencode({REDIRECT_FIELD_NAME: where})}")
+        return super().handle_no_permission(request, view_func)
