@@ -67,7 +67,7 @@ class Worker:
         if not self.active.reserve():
             return
         try:
-            run = services.claim(run_id, self.name)
+            run = services.claim(run_id, self.name, risky=not self.active.risky)
             release_connection()
             self._go_on(run)
         finally:
@@ -96,14 +96,23 @@ class Worker:
         """Queued runs for threads that have nothing to do; how many were begun."""
         begun = 0
         while self.active.reserve():
-            run = services.pull(self.queues, self.name, risky=not self.active.risky)
-            if run is None:
+            if not self._begin_idle():
                 self.active.release()
                 break
             begun += 1
-            self._own.submit(self._work_claimed, run)
         release_connection()
         return begun
+
+    def _begin_idle(self) -> bool:
+        """Claim one run for a thread of our own; whatever goes wrong here, the caller's slot is free again."""
+        try:
+            run = services.pull(self.queues, self.name, risky=not self.active.risky)
+            if run is not None:
+                self._own.submit(self._work_claimed, run)
+        except BaseException:
+            self.active.release()
+            raise
+        return run is not None
 
     def _work_claimed(self, run: Run) -> None:
         try:
@@ -140,8 +149,9 @@ class Worker:
     def _heartbeat(self) -> None:
         """One statement extends all leases; what it does not return is not ours any more."""
         begun = time.monotonic()
-        states = beat(self.name)
-        for active in self.active.all():
+        worked = self.active.all()
+        states = beat(self.name, {str(active.run.pk) for active in worked})
+        for active in worked:
             self._tell(active, states.get((str(active.run.pk), active.run.fence)), begun)
 
     def _tell(self, active: ActiveRun, wanted: str | None, begun: float) -> None:
@@ -225,7 +235,8 @@ def start_worker(sender: str, instance: object, **_: object) -> None:
     global _worker
     require_own_broker()
     queues = [name for name in instance.app.amqp.queues.consume_from if name in Queue.values]  # type: ignore[attr-defined]
-    _worker = Worker(queues or list(QUEUE_OF.values()), int(settings.CELERY_WORKER_CONCURRENCY))
+    threads = int(instance.concurrency or settings.CELERY_WORKER_CONCURRENCY)  # type: ignore[attr-defined]
+    _worker = Worker(queues or list(QUEUE_OF.values()), threads)
     dispatch.use(dispatch.publish_now)
     sandboxes.sweep(settings.WORKSPACES_DIR)
     _worker.start()
