@@ -86,6 +86,18 @@ class Change:
             )
         )
 
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """A part that may break: its rows are rolled back then, and what it had to tell is forgotten with them."""
+        events, wanted = len(self._events), len(self.wanted)
+        try:
+            with transaction.atomic():
+                yield
+        except Exception:
+            del self._events[events:], self.wanted[wanted:]
+            self.goal.refresh_from_db()
+            raise
+
     def wake(self, run: Run) -> None:
         """After the commit, tell a worker that this run is queued."""
         self.wanted.append(run)

@@ -7,7 +7,7 @@ import traceback
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import OperationalError
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -46,10 +46,12 @@ def advance(change: Change) -> None:
     never rolled back by a bug.
     """
     try:
-        with transaction.atomic():
+        with change.attempt():
             for rollout in Rollout.objects.filter(goal=change.goal, status__in=OPEN_ROLLOUT).order_by("number"):
                 _advance_rollout(change, rollout)
             _decide_goal(change)
+    except OperationalError:  # a deadlock, a lock that was not to be had: the whole transaction is repeated
+        raise
     except Exception:
         log.exception("goal %s is stuck", change.goal.short_id)
         _mark_stuck(change, traceback.format_exc(limit=-6))
@@ -74,7 +76,7 @@ def _advance_rollout(change: Change, rollout: Rollout) -> None:
         actions = flow.next_actions(view)
         for action in actions:
             _apply(change, rollout, view, action)
-        if view.verdict is not None and actions and view.status != RolloutStatus.CANCELLING:
+        if view.verdict is not None and view.gate == "open" and view.status != RolloutStatus.CANCELLING:
             Review.objects.filter(rollout=rollout, acted=False).update(acted=True)
         if not any(isinstance(action, flow.FailStep | flow.Revise) for action in actions):
             return

@@ -1,0 +1,90 @@
+"""What is written in one transaction, and what is not: verdicts while paused, decisions that break, calls that nobody will answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents.contracts import PlanDraft, StepOutcome, Verdict
+from orchestration import flow, services
+from orchestration.models import Goal, Review, Run
+from orchestration.services import Base, Judged, Merged
+from orchestration.states import RunStatus
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ONE_STEP = PlanDraft.model_validate({"steps": [{"index": 0, "description": "one"}]})
+
+
+def claimed(goal: Goal) -> Run:
+    """The one run that is queued, as a worker has it."""
+    run = services.claim(goal.runs.get(status=RunStatus.QUEUED).pk, "ada")
+    assert run is not None
+    return run
+
+
+def planned() -> Goal:
+    """A goal whose plan of one step is recorded."""
+    goal = services.submit_goal("one")
+    run = claimed(goal)
+    services.record_base(run, Base("a" * 40, None, []))
+    services.record_plan(run, ONE_STEP)
+    return goal
+
+
+def done() -> Goal:
+    """A goal whose step is done, so that a review is next."""
+    goal = planned()
+    run = claimed(goal)
+    outcome = StepOutcome(success=True, summary="done")
+    services.record_step(run, outcome, Merged(run.base_commit, "b" * 40, None), [], {"success": True})
+    return goal
+
+
+def test_a_verdict_that_comes_while_the_goal_is_paused_is_followed_when_it_goes_on() -> None:
+    goal = done()
+    run = claimed(goal)
+    services.pause_goal(goal.pk, reason="a person wants to look first")
+    services.record_review(
+        run, Judged(Verdict(action="complete", reasoning="well done", confidence=1), "b" * 40, [], False)
+    )
+    goal.refresh_from_db()
+    assert goal.status == "paused"
+    services.resume_goal(goal.pk)
+    goal.refresh_from_db()
+    assert (goal.status, goal.reason) == ("succeeded", "well done")
+    assert Review.objects.count() == 1, "the verdict was not bought twice"
+    assert not goal.budget.open
+
+
+def test_a_goal_that_goes_on_says_no_more_why_it_paused() -> None:
+    goal = planned()
+    services.pause_goal(goal.pk, cap="calls", reason="3 of 3 model calls are used")
+    goal.refresh_from_db()
+    assert "3 of 3" in goal.reason
+    services.resume_goal(goal.pk, limits={"calls": 500})
+    goal.refresh_from_db()
+    assert (goal.status, goal.reason, goal.paused_cap, goal.budget.open) == ("running", "", "", True)
+
+
+def test_a_decision_that_breaks_keeps_the_record_and_tells_of_nothing_that_was_rolled_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    goal = planned()
+
+    def broken(_: object) -> None:
+        raise LookupError("a bug in the decision")
+
+    run = claimed(goal)
+    with monkeypatch.context() as patched:
+        patched.setattr(flow, "decide_goal", broken)
+        services.record_failure(run, RunStatus.FAILED, "work", "it did not work")
+    goal.refresh_from_db()
+    assert "a bug in the decision" in goal.stuck
+    assert Run.objects.get(pk=run.pk).status == RunStatus.FAILED, "paid work is never rolled back by a bug"
+    assert not goal.runs.filter(status=RunStatus.QUEUED).exists()
+    told = [event.data["run"] for event in goal.events.filter(kind="run.queued")]
+    assert set(told) <= {str(pk) for pk in goal.runs.values_list("pk", flat=True)}, "each run that was told of exists"
+    services.sweep()
+    goal.refresh_from_db()
+    assert goal.stuck == ""
+    assert goal.runs.filter(status=RunStatus.QUEUED, attempt=2).exists()
+    assert list(goal.events.values_list("seq", flat=True)) == list(range(1, goal.event_seq + 1))
