@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from .. import flow, selectors
+from ..hotpath import lose_abandoned_calls
 from ..models import Budget, Goal, Review, Rollout, Run, Step
 from ..states import (
     LIVE_RUN,
@@ -59,6 +60,7 @@ def advance(change: Change) -> None:
         if change.goal.stuck:
             Goal.objects.filter(pk=change.goal.pk).update(stuck="")
             change.note("goal.unstuck")
+    lose_abandoned_calls(change.goal)
 
 
 def _mark_stuck(change: Change, text: str) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from django.db.models.functions import Now
 
 from agents.contracts import PlanDraft, StepOutcome, Verdict
-from orchestration import flow, services
-from orchestration.models import Goal, Review, Run
+from agents.errors import BudgetExceeded, Fenced
+from orchestration import flow, hotpath, services
+from orchestration.hotpath import Position, Spent
+from orchestration.models import Budget, Call, Goal, Review, Run
 from orchestration.services import Base, Judged, Merged
-from orchestration.states import RunStatus
+from orchestration.states import CallKind, RunStatus
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ONE_STEP = PlanDraft.model_validate({"steps": [{"index": 0, "description": "one"}]})
@@ -88,3 +93,62 @@ def test_a_decision_that_breaks_keeps_the_record_and_tells_of_nothing_that_was_r
     assert goal.stuck == ""
     assert goal.runs.filter(status=RunStatus.QUEUED, attempt=2).exists()
     assert list(goal.events.values_list("seq", flat=True)) == list(range(1, goal.event_seq + 1))
+
+
+class TestCallsThatNobodyWillAnswer:
+    """What was reserved for them counts as spent, and nothing stays reserved, however the run ended."""
+
+    def begun(self, goal: Goal) -> Run:
+        run = claimed(goal)
+        hotpath.begin_call(run, Position(1, 0), CallKind.LLM, "hash", {}, tokens=100)
+        return run
+
+    def booked(self, goal: Goal) -> tuple[int, int, str]:
+        budget = Budget.objects.get(goal=goal)
+        return budget.reserved_tokens, budget.spent_tokens, Call.objects.get().status
+
+    def test_of_a_run_over_its_deadline(self) -> None:
+        goal = services.submit_goal("one")
+        run = self.begun(goal)
+        Run.objects.filter(pk=run.pk).update(deadline_at=Now() - timedelta(seconds=1))
+        services.sweep()
+        assert self.booked(goal) == (0, 100, "unknown")
+
+    def test_of_the_last_worker_that_a_run_lost(self) -> None:
+        goal = services.submit_goal("one")
+        run = self.begun(goal)
+        Run.objects.filter(pk=run.pk).update(losses=4, lease_until=Now() - timedelta(seconds=1))
+        services.sweep()
+        assert Run.objects.get(pk=run.pk).status == RunStatus.ERRORED
+        assert self.booked(goal) == (0, 100, "unknown")
+
+    def test_of_a_worker_that_died_while_its_goal_was_cancelled(self) -> None:
+        goal = services.submit_goal("one")
+        run = self.begun(goal)
+        services.cancel_goal(goal.pk)
+        assert self.booked(goal) == (100, 0, "intent"), "its worker may still live"
+        Run.objects.filter(pk=run.pk).update(lease_until=Now() - timedelta(seconds=1))
+        services.sweep()
+        goal.refresh_from_db()
+        assert goal.status == "cancelled"
+        assert self.booked(goal) == (0, 100, "unknown")
+
+    def test_one_that_is_answered_late_is_not_booked_twice(self) -> None:
+        goal = services.submit_goal("one")
+        run = self.begun(goal)
+        Run.objects.filter(pk=run.pk).update(lease_until=Now() - timedelta(seconds=1))
+        services.sweep()
+        with pytest.raises(Fenced):
+            hotpath.settle_call(run, Call.objects.get().pk, spent=Spent(50, 20), reserved=100)
+        hotpath.lose_call(run, Call.objects.get().pk, 100, "broken off")
+        assert self.booked(goal) == (0, 100, "unknown")
+
+
+def test_no_call_is_begun_after_the_hours_of_a_goal() -> None:
+    goal = services.submit_goal("one")
+    run = claimed(goal)
+    Goal.objects.filter(pk=goal.pk).update(deadline_at=Now() - timedelta(seconds=1))
+    with pytest.raises(BudgetExceeded, match="7200 seconds") as refused:
+        hotpath.begin_call(run, Position(1, 0), CallKind.LLM, "hash", {}, tokens=100)
+    assert refused.value.cap == "seconds"
+    assert not Call.objects.exists()

@@ -216,6 +216,7 @@ class TestModelThatSaysNo:
         assert goal.status == "failed"
         assert set(Run.objects.values_list("status", "error_kind")) == {("errored", "transient")}
         assert Run.objects.count() == 4
+        assert Budget.objects.get().spent_tokens == 0, "an error of the server is not billed"
 
     def test_html_from_a_server_is_named(self, engine: Engine) -> None:
         model = engine.serve(writes_a_file)
@@ -223,6 +224,9 @@ class TestModelThatSaysNo:
         goal = engine.work(engine.goal("one"))
         assert goal.status == "failed"
         assert "JSON" in goal.reason or "html" in goal.reason.lower()
+        budget = Budget.objects.get()
+        assert budget.spent_tokens > 0, "it may have been billed, so it counts as spent"
+        assert budget.reserved_tokens == 0
 
 
 class TestCaps:
