@@ -86,9 +86,7 @@ SQLITE_OPTIONS = {
     "timeout": 20,
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
 }
-POSTGRES_SESSION = (
-    "-c lock_timeout=5s -c idle_in_transaction_session_timeout=15s -c statement_timeout=30s -c tcp_user_timeout=10000"
-)
+POSTGRES_SESSION = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=15s -c statement_timeout=30s"
 
 
 def database(url: str) -> dict[str, Any]:
@@ -99,7 +97,7 @@ def database(url: str) -> dict[str, Any]:
     else:
         # 100 threads share few connections: one is only held for a transaction, never while a model or a command runs.
         config["OPTIONS"] = {
-            "options": POSTGRES_SESSION.replace(" -c tcp_user_timeout=10000", ""),
+            "options": POSTGRES_SESSION,
             "tcp_user_timeout": 10000,
             "pool": {"min_size": 0, "max_size": DATABASE_POOL_SIZE, "timeout": 15},
         }
@@ -132,6 +130,12 @@ CELERY_TASK_PUBLISH_RETRY = False  # the housekeeper is the retry
 CELERY_TASK_DEFAULT_QUEUE = "default"
 # A bare worker serves all of them; `--queues=` narrows it.
 CELERY_TASK_QUEUES = [Queue(name) for name in ("planning", "execution", "review", "default")]
+# What a person calls by `.delay()` goes where the engine's own messages go, so that `--queues=planning,execution,review` has it.
+CELERY_TASK_ROUTES = {
+    "plan_task": {"queue": "planning"},
+    "execute_step": {"queue": "execution"},
+    "review_result": {"queue": "review"},
+}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # a message must not wait behind a long model call while others idle
 CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_POOL = "threads"  # the work is waiting; 100 slots cost 46 MiB

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -59,6 +59,10 @@ class Worker:
             if self._tools is None:
                 self._tools = make_tools(self.name)
             return self._tools
+
+    @property
+    def draining(self) -> bool:
+        return self.active.draining
 
     # ---- the work
 
@@ -128,21 +132,23 @@ class Worker:
         """Say hello and start the two threads."""
         say_hello(self.name, self.queues, self.active.slots)
         release_connection()
-        for job, seconds in (
-            (self._heartbeat, settings.LEASE_SECONDS / 6),
-            (self._housekeep, settings.HOUSEKEEPER_SECONDS),
-        ):
-            threading.Thread(target=self._every, args=(seconds, job), daemon=True, name=job.__name__.strip("_")).start()
-
+        self.keep_alive()
+        self._repeat(self._housekeep, settings.HOUSEKEEPER_SECONDS)
         log.info("worker %s: housekeeper and heartbeat run", self.name)
 
-    def _every(self, seconds: float, job: object) -> None:
-        assert callable(job)
+    def keep_alive(self) -> None:
+        """Start the heartbeat alone: enough for a process that works only what it is called with."""
+        self._repeat(self._heartbeat, settings.LEASE_SECONDS / 6)
+
+    def _repeat(self, job: Callable[[], None], seconds: float) -> None:
+        threading.Thread(target=self._every, args=(seconds, job), daemon=True, name=job.__name__.strip("_")).start()
+
+    def _every(self, seconds: float, job: Callable[[], None]) -> None:
         while not self._ended.wait(seconds):
             try:
                 job()
             except Exception:
-                log.warning("%s failed; it goes on", getattr(job, "__name__", job), exc_info=True)
+                log.warning("%s failed; it goes on", job.__name__, exc_info=True)
             finally:
                 release_connection()
 
@@ -191,10 +197,11 @@ _worker: Worker | None = None
 
 
 def worker() -> Worker:
-    """This process's worker; in a process that was not started as one (a test, an eager task), it is made without threads."""
+    """This process's worker; one that was not started as such (a task is called in a person's own process) has a heartbeat only."""
     global _worker
     if _worker is None:
         _worker = Worker(Queue.values, settings.CELERY_WORKER_CONCURRENCY)
+        _worker.keep_alive()
     return _worker
 
 

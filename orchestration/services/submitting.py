@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from agents.contracts import PlanDraft
 
@@ -105,7 +105,10 @@ def submit_piece(
         return known
     wish = Wish(clean_text(text), clean_context(context), origin="task", only=kind.value, task_id=task_id)
     place = clean_repository(repo, allow=False) if repo else None
-    return _submit(wish, place, "", (), None, plan)
+    try:
+        return _submit(wish, place, "", (), None, plan)
+    except IntegrityError:  # its double was faster
+        return Goal.objects.get(task_id=task_id)
 
 
 @repeatable
@@ -114,6 +117,8 @@ def retry_goal(goal_id: Any, *, by: str = "shell", limits: Mapping[str, int] | N
     old = Goal.objects.get(pk=goal_id)
     if not old.is_terminal:
         raise IllegalMove(f"goal {old.short_id} is {old.status}; only an ended goal can be retried (cancel it first)")
+    if old.only:
+        raise IllegalMove(f"goal {old.short_id} is one piece of work that a task was called with: call the task again")
     copied = ("text", "context", "repository", "base_ref", "checks", "allow_check_edits", "rollouts_wanted", "strategy")
     with transaction.atomic():
         goal = Goal.objects.create(**{name: getattr(old, name) for name in copied}, retry_of=old, origin="retry")

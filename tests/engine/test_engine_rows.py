@@ -10,10 +10,11 @@ from django.db.models.functions import Now
 from agents.contracts import PlanDraft, StepOutcome, Verdict
 from agents.errors import BudgetExceeded, Fenced
 from orchestration import flow, hotpath, services
+from orchestration.errors import IllegalMove
 from orchestration.hotpath import Position, Spent
 from orchestration.models import Budget, Call, Goal, Review, Run
 from orchestration.services import Base, Judged, Merged
-from orchestration.states import CallKind, RunStatus
+from orchestration.states import CallKind, RunKind, RunStatus
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ONE_STEP = PlanDraft.model_validate({"steps": [{"index": 0, "description": "one"}]})
@@ -152,3 +153,11 @@ def test_no_call_is_begun_after_the_hours_of_a_goal() -> None:
         hotpath.begin_call(run, Position(1, 0), CallKind.LLM, "hash", {}, tokens=100)
     assert refused.value.cap == "seconds"
     assert not Call.objects.exists()
+
+
+def test_a_piece_called_by_hand_is_one_goal_however_often_its_message_comes_and_is_not_retried_as_a_goal() -> None:
+    first, second = (services.submit_piece(RunKind.PLAN, "one", task_id="t1") for _ in range(2))
+    assert first == second
+    services.cancel_goal(first.pk)
+    with pytest.raises(IllegalMove, match="call the task again"):
+        services.retry_goal(first.pk)
