@@ -96,6 +96,9 @@ def database(url: str) -> dict[str, Any]:
         config["OPTIONS"] = SQLITE_OPTIONS
     else:
         # 100 threads share few connections: one is only held for a transaction, never while a model or a command runs.
+        config["CONN_HEALTH_CHECKS"] = (
+            True  # a restarted server leaves the pool full of dead ones, each good for one failure
+        )
         config["OPTIONS"] = {
             "options": POSTGRES_SESSION,
             "tcp_user_timeout": 10000,
