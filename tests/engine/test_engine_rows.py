@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models.functions import Now
 
 from agents.contracts import PlanDraft, StepOutcome, Verdict
@@ -161,3 +163,22 @@ def test_a_piece_called_by_hand_is_one_goal_however_often_its_message_comes_and_
     services.cancel_goal(first.pk)
     with pytest.raises(IllegalMove, match="call the task again"):
         services.retry_goal(first.pk)
+
+
+def test_calls_that_are_begun_at_once_pass_no_cap() -> None:
+    goal = services.submit_goal("one", limits={"calls": 5, "tokens": 1000})
+    run = claimed(goal)
+
+    def begin(turn: int) -> bool:
+        try:
+            hotpath.begin_call(run, Position(turn, 0), CallKind.LLM, "hash", {}, tokens=300)
+        except BudgetExceeded:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(begin, range(1, 17))) == 3, "three times 300 tokens fit, before five calls do"
+    budget = Budget.objects.get(goal=goal)
+    assert (budget.calls, budget.reserved_tokens, Call.objects.count()) == (3, 900, 3)
