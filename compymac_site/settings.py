@@ -121,6 +121,7 @@ _own = OWN_REDIS_FILE.read_text().strip() if OWN_REDIS and OWN_REDIS_FILE.exists
 REDIS_URL = _redis or _broker or _own or "redis://127.0.0.1:6379/0"
 CELERY_BROKER_URL = _broker or REDIS_URL
 CELERY_RESULT_BACKEND = env.str("CELERY_RESULT_BACKEND", default="django-db")
+CELERY_RESULT_EXTENDED = True  # a stored result says which task it is of
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]

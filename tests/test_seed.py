@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from django_celery_results.models import TaskResult
 
 from orchestration.models import Goal, Rollout, Run
 from tests.support.installation import BASE, EXAMPLE_CHECK, EXAMPLE_GOAL, Installation
@@ -69,6 +70,8 @@ def test_a_plan_is_made_by_a_task(writing: Installation) -> None:
         """,
     )
     assert said == "Fix the login page"
+    stored = TaskResult.objects.get()
+    assert (stored.task_name, stored.status) == ("plan_task", "SUCCESS"), "the engine's own messages store nothing"
 
 
 def test_a_workflow_is_executed(installation: Installation, shop: Path) -> None:
