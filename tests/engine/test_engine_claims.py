@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from django.db import OperationalError
 from django.db.models.functions import Now
 
 from agents.errors import Fenced
-from orchestration import services
+from orchestration import dispatch, services
 from orchestration.active import ActiveRuns
 from orchestration.models import Goal, Run
 from orchestration.runtime import Worker
@@ -100,3 +101,12 @@ def test_a_database_that_is_away_for_a_while_costs_no_slot(monkeypatch: pytest.M
                 worker.claim_idle()
     assert worker.active.reserve()
     assert worker.active.reserve()
+
+
+def test_a_redis_that_is_away_is_waited_for_once_and_not_at_every_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "_quiet_until", 0.0)
+    dispatch.publish_now([("0", "plan")])  # nobody answers at the tests' address
+    begun = time.monotonic()
+    for _ in range(20):
+        dispatch.publish_now([("0", "plan")])
+    assert time.monotonic() - begun < 1
