@@ -15,6 +15,7 @@ TIMEOUT = 300
 SAFE = (
     "core.fsmonitor=false",
     "core.hooksPath=/dev/null",
+    "core.alternateRefsCommand=true",
     "protocol.allow=never",
     "protocol.file.allow=always",
     "fetch.prune=false",
@@ -86,6 +87,7 @@ def _run(argv: Sequence[str], place: Path, given: bytes = b"") -> None:
         "HOME": "/nonexistent",
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_ALLOW_PROTOCOL": "file",  # stronger than any protocol.<name>.allow of the repository
         "GIT_CEILING_DIRECTORIES": str(place.resolve().parent),
         "GIT_TERMINAL_PROMPT": "0",
         "LC_ALL": "C.UTF-8",
