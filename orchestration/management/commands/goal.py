@@ -86,7 +86,7 @@ class Command(BaseCommand):
             return 0
         for row in rows:
             self.stdout.write(
-                f"{row['id'][:8]}  {row['created_at'][:16]}  {row['headline']:22}  {plain(row['text'], 80)}"
+                f"{row['id'][:8]}  {row['created_at'][:16]}  {row['headline']:32}  {plain(row['text'], 80)}"
             )
         if not rows:
             self._talk('no goals yet; submit one: manage.py goal submit "what is to be done" --repo .')
