@@ -13,7 +13,7 @@ from person import Person
 from agents import source
 from agents.errors import Permanent, Transient
 from agents.ports import Sandbox, SandboxProvider
-from agents.source import empty_source, local_changes, read_source
+from agents.source import empty_source, local_changes, local_commit, read_source
 from agents.workspace import Workspace
 
 
@@ -291,3 +291,9 @@ class TestLocalChanges:
 
     def test_where_git_cannot_say_there_are_none(self, host: Path) -> None:
         assert local_changes(host) == 0
+        assert local_commit(host, "HEAD") == ""
+
+    def test_the_commit_that_a_name_means_is_said(self, person: Person) -> None:
+        assert person.head.startswith(local_commit(person.path, "main"))
+        assert local_commit(person.path, "main") != ""
+        assert [local_commit(person.path, ref) for ref in ("nothing", "--all", "-h")] == ["", "", ""]

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from agents.delivery import DeliveryProblem, apply_patch
-from agents.source import local_changes
+from agents.source import local_changes, local_commit
 from orchestration import services, story
 from orchestration.blobs import load_blob
 from orchestration.errors import BadInput, OrchestrationError
@@ -152,9 +152,10 @@ class Command(BaseCommand):
 
     def _tell_where(self, goal: Goal, options: dict[str, Any]) -> None:
         if goal.repository is not None:
-            changed = local_changes(Path(goal.repository.path))
+            path, ref = Path(goal.repository.path), options["ref"] or "HEAD"
+            changed, commit = local_changes(path), local_commit(path, ref)
             left_out = f", {changed} uncommitted file(s) not included" if changed else ""
-            self._talk(f"works from {options['ref'] or 'HEAD'} of {goal.repository.path}{left_out}")
+            self._talk(f"works from {commit or ref} of {path}{left_out}")
 
     def _follow(self, goal: Goal, options: dict[str, Any]) -> int:
         say = self._talk if options["json"] else self.stdout.write
