@@ -40,6 +40,19 @@ HARNESS_FILES = (
     "jest.config.js", "jest.config.ts", "vitest.config.ts", "vitest.config.js", ".mocharc.js", ".mocharc.json",
 )  # fmt: skip
 
+# where the discovered commands find what they run
+DEFINED_IN = {
+    "make test": ("Makefile",),
+    "npm test --silent": ("package.json",),
+    "python3 -m pytest -q": ("pyproject.toml", "setup.cfg"),
+}
+
+
+def exam_files(checks: Sequence[CheckResult]) -> tuple[str, ...]:
+    """Globs of what judges; a discovered check's definition is part of it, a person's own command may be about that very file."""
+    discovered = [check.command for check in checks if check.origin == "discovered"]
+    return (*CHECK_FILES, *(name for command in discovered for name in DEFINED_IN.get(command, ())))
+
 
 def as_check(command: str, origin: Any, commit: str, result: CommandResult) -> CheckResult:
     """One check's run as evidence."""
