@@ -7,7 +7,6 @@ import traceback
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -46,7 +45,7 @@ def advance(change: Change) -> None:
     never rolled back by a bug.
     """
     try:
-        with transaction.atomic():
+        with change.whole():
             for rollout in Rollout.objects.filter(goal=change.goal, status__in=OPEN_ROLLOUT).order_by("number"):
                 _advance_rollout(change, rollout)
             _decide_goal(change)
