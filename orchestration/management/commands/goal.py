@@ -126,7 +126,7 @@ class Command(BaseCommand):
             raise BadInput(f"goal {goal.short_id} is {goal.status} and has no result to apply")
         patch = load_blob(rollout.patch_id)
         if options["print"]:
-            self.stdout.write(patch.decode("utf-8", "surrogateescape"), ending="")
+            self._print(patch)
             return 0
         if not patch:
             raise BadInput(f"goal {goal.short_id} changed nothing, so there is nothing to apply")
@@ -200,6 +200,14 @@ class Command(BaseCommand):
             self._json(value)
         else:
             self.stdout.write(line)
+
+    def _print(self, data: bytes) -> None:
+        """As it is: a patch holds whatever bytes its files hold."""
+        self.stdout.flush()
+        if (raw := getattr(self.stdout, "buffer", None)) is not None:
+            raw.write(data)
+        else:
+            self.stdout.write(data.decode("utf-8", "replace"), ending="")
 
     def _json(self, value: Any) -> None:
         self.stdout.write(json.dumps(value, indent=1, default=str))
