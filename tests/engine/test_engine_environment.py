@@ -58,7 +58,8 @@ def test_it_is_built_without_secrets_and_nothing_writes_to_it(both: Engine, monk
     setup = f"{SETUP}; (env; cat /proc/*/environ) > .venv/bin/seen 2>/dev/null || true; chmod +x .venv/bin/seen"
     folder = '"$(dirname "$(command -v when)")"'
     checks = [f"grep HOME= {folder}/seen && ! grep canary {folder}/seen", f"! touch {folder}/when"]
-    output(both.work(both.goal("one", repo=both.repository({"a": ""}), checks=checks, setup=setup)))
+    goal = both.work(both.goal("one", repo=both.repository({"a": ""}), checks=checks, setup=setup))
+    assert (goal.status, goal.verified) == ("succeeded", True), story(goal)
 
 
 def test_a_setup_that_fails_is_told_with_its_output_and_not_tried_again(both: Engine) -> None:
