@@ -35,6 +35,8 @@ class DeliveryProblem(Exception):
 
 def deliver(quarantine: Path, repo: Path, bundles: Sequence[bytes], commit: str, branch: str) -> None:
     """Make `branch` in the person's repository point at `commit`, which the bundles (base first) hold. Raises DeliveryProblem."""
+    if repo.resolve() != repo:
+        raise DeliveryProblem(f"{repo} leads elsewhere by a link now")
     quarantine.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=quarantine) as folder:
         clean = checked(Path(folder), bundles, commit)

@@ -94,6 +94,8 @@ def locate(path: Path) -> tuple[Path, Path]:
     repository read that we may read.
     """
     dot_git = path / ".git"
+    if path.resolve() != path:  # it was not, when somebody was asked whether it may be read
+        raise Permanent(f"{path} leads elsewhere by a link: name the real repository")
     if dot_git.is_symlink() or (dot_git / "objects").is_symlink() or (dot_git / "commondir").exists():
         raise Permanent(f"{dot_git} leads elsewhere by a link: name the real repository")
     if dot_git.is_dir():

@@ -103,6 +103,15 @@ class TestDelivering:
         assert not marker.exists()
         assert person.git("-c", "core.fsmonitor=false", "tag").split() == ["keep"]
 
+    def test_a_folder_that_became_a_link_gets_nothing(
+        self, host: Path, person: Person, work: tuple[list[bytes], str, bytes]
+    ) -> None:
+        bundles, commit, _ = work
+        (host / "thief").symlink_to(person.path)
+        with pytest.raises(DeliveryProblem, match="leads elsewhere"):
+            deliver(host / "q", host / "thief", bundles, commit, BRANCH)
+        assert person.git("branch", "--list", BRANCH) == ""
+
     def test_a_repository_cannot_send_the_fetch_to_a_command(
         self, host: Path, person: Person, work: tuple[list[bytes], str, bytes]
     ) -> None:

@@ -186,6 +186,17 @@ def symbolic_git(person: Person) -> Path:
     return person.path.parent / "thief"
 
 
+def symbolic_folder(person: Person) -> Path:
+    """A folder that was asked about, and replaced by a link to another repository since then."""
+    (person.path.parent / "thief").symlink_to(person.path)
+    return person.path.parent / "thief"
+
+
+def below_a_symbolic_folder(person: Person) -> Path:
+    (person.path.parent / "thief").symlink_to(person.path.parent)
+    return person.path.parent / "thief" / person.path.name
+
+
 def symbolic_objects(person: Person) -> Path:
     shutil.move(person.path / ".git/objects", person.path.parent / "objects")
     (person.path / ".git/objects").symlink_to(person.path.parent / "objects")
@@ -219,6 +230,8 @@ class TestOneClearSentence:
             (linked_by_hand, "does not name it back"),
             (linked_to_anothers_work_tree, "does not name it back"),
             (symbolic_git, "leads elsewhere"),
+            (symbolic_folder, "leads elsewhere"),
+            (below_a_symbolic_folder, "leads elsewhere"),
             (symbolic_objects, "leads elsewhere"),
             (with_a_common_folder, "leads elsewhere"),
             (damaged, "cannot be read: .*"),
