@@ -44,12 +44,17 @@ def _uuid(text: str) -> str:
 
 
 def headline(goal: Goal) -> str:
-    """The status as it is shown everywhere: an unverified success says so."""
+    """The status as it is shown everywhere: an unverified success says so, and so does the demo's script."""
+    said = str(goal.status)
     if goal.status == GoalStatus.SUCCEEDED:
-        return "succeeded, verified" if goal.verified else "succeeded, unverified"
-    if goal.stuck:
-        return f"{goal.status}, stuck"
-    return str(goal.status)
+        said = "succeeded, verified" if goal.verified else "succeeded, unverified"
+    elif goal.stuck:
+        said = f"{goal.status}, stuck"
+    return f"{said} (scripted)" if is_scripted(goal) else said
+
+
+def is_scripted(goal: Goal) -> bool:
+    return "scripted" in goal.model
 
 
 def summary(goal: Goal) -> dict[str, Any]:
@@ -73,7 +78,7 @@ def story(goal: Goal) -> dict[str, Any]:
         "stuck": goal.stuck,
         "paused_cap": goal.paused_cap,
         "model": goal.model,
-        "scripted": "scripted" in goal.model,
+        "scripted": is_scripted(goal),
         "repository": goal.repository.path if goal.repository else "",
         "base": goal.base_sha,
         "given_checks": goal.checks,

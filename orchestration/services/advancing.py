@@ -47,7 +47,7 @@ def advance(change: Change) -> None:
     never rolled back by a bug.
     """
     try:
-        with change.attempt():
+        with change.whole():
             for rollout in Rollout.objects.filter(goal=change.goal, status__in=OPEN_ROLLOUT).order_by("number"):
                 _advance_rollout(change, rollout)
             _decide_goal(change)
@@ -55,6 +55,7 @@ def advance(change: Change) -> None:
         raise
     except Exception:
         log.exception("goal %s is stuck", change.goal.short_id)
+        change.goal.refresh_from_db()
         _mark_stuck(change, traceback.format_exc(limit=-6))
     else:
         if change.goal.stuck:

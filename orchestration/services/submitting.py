@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from agents.contracts import PlanDraft
+from agents.text import storable_json
 
 from ..budget import Limits
 from ..errors import BadInput, IllegalMove
@@ -23,7 +24,7 @@ from ..transitions import Change, locked, repeatable
 from .advancing import advance
 from .planning import add_plan, carry_over
 
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 MOST_CHECKS = 20
 DIVERSITY = (
     "",
@@ -241,13 +242,15 @@ def clean_context(context: Mapping[str, Any] | None) -> dict[str, Any]:
         return {}
     try:
         text = json.dumps(dict(context), allow_nan=False)
-    except (TypeError, ValueError) as error:
+        value = dict(json.loads(text))
+        is_storable = storable_json(value) == value
+    except (TypeError, ValueError, RecursionError) as error:
         raise BadInput(f"the context must be a JSON object: {error}") from error
     if len(text) > settings.GOAL_TEXT_MAX_BYTES:
         raise BadInput(f"the context has {len(text)} bytes as JSON, the limit is {settings.GOAL_TEXT_MAX_BYTES}")
-    if "\\u0000" in text:
-        raise BadInput("the context holds a NUL character: remove it")
-    return dict(json.loads(text))
+    if not is_storable:
+        raise BadInput("the context holds a NUL character or half of a character: remove it")
+    return value
 
 
 def clean_script(text: str) -> str:
@@ -274,9 +277,13 @@ def clean_repository(repo: str | os.PathLike[str], *, allow: bool) -> str:
             f"{_shown(path)} is not below REPO_ROOTS ({', '.join(map(str, settings.REPO_ROOTS)) or 'empty'}): "
             "add its folder there, or name it on the command line with --repo"
         )
-    if not path.is_dir():
+    try:
+        is_folder, is_repository = path.is_dir(), (path / ".git").exists()
+    except OSError as error:
+        raise BadInput(f"{_shown(path)} cannot be looked into: {error.strerror}") from error
+    if not is_folder:
         raise BadInput(f"there is no folder {_shown(path)}")
-    if not (path / ".git").exists():
+    if not is_repository:
         raise BadInput(
             f"{_shown(path)} is not a git repository's top folder (it has no .git): run `git init` there, or name another"
         )

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from agents.delivery import DeliveryProblem, apply_patch
-from agents.source import local_changes
+from agents.source import local_changes, local_commit
 from orchestration import services, story
 from orchestration.blobs import load_blob
 from orchestration.errors import BadInput, OrchestrationError
@@ -86,7 +86,7 @@ class Command(BaseCommand):
             return 0
         for row in rows:
             self.stdout.write(
-                f"{row['id'][:8]}  {row['created_at'][:16]}  {row['headline']:22}  {plain(row['text'], 80)}"
+                f"{row['id'][:8]}  {row['created_at'][:16]}  {row['headline']:32}  {plain(row['text'], 80)}"
             )
         if not rows:
             self._talk('no goals yet; submit one: manage.py goal submit "what is to be done" --repo .')
@@ -126,7 +126,7 @@ class Command(BaseCommand):
             raise BadInput(f"goal {goal.short_id} is {goal.status} and has no result to apply")
         patch = load_blob(rollout.patch_id)
         if options["print"]:
-            self.stdout.write(patch.decode("utf-8", "surrogateescape"), ending="")
+            self._print(patch)
             return 0
         if not patch:
             raise BadInput(f"goal {goal.short_id} changed nothing, so there is nothing to apply")
@@ -152,9 +152,10 @@ class Command(BaseCommand):
 
     def _tell_where(self, goal: Goal, options: dict[str, Any]) -> None:
         if goal.repository is not None:
-            changed = local_changes(Path(goal.repository.path))
+            path, ref = Path(goal.repository.path), options["ref"] or "HEAD"
+            changed, commit = local_changes(path), local_commit(path, ref)
             left_out = f", {changed} uncommitted file(s) not included" if changed else ""
-            self._talk(f"works from {options['ref'] or 'HEAD'} of {goal.repository.path}{left_out}")
+            self._talk(f"works from {commit or ref} of {path}{left_out}")
 
     def _follow(self, goal: Goal, options: dict[str, Any]) -> int:
         say = self._talk if options["json"] else self.stdout.write
@@ -199,6 +200,14 @@ class Command(BaseCommand):
             self._json(value)
         else:
             self.stdout.write(line)
+
+    def _print(self, data: bytes) -> None:
+        """As it is: a patch holds whatever bytes its files hold."""
+        self.stdout.flush()
+        if (raw := getattr(self.stdout, "buffer", None)) is not None:
+            raw.write(data)
+        else:
+            self.stdout.write(data.decode("utf-8", "replace"), ending="")
 
     def _json(self, value: Any) -> None:
         self.stdout.write(json.dumps(value, indent=1, default=str))
