@@ -18,6 +18,7 @@ from .children import WORKER, NotStarted, child
 from .redis_server import RedisServer
 
 CHECK = "python3 -m unittest discover -s tests -t ."
+TOLD = (0, 3, 4, 124)  # how `goal submit --watch` may end with its story told
 Say = Callable[[str], object]
 
 
@@ -34,6 +35,8 @@ class Demo:
             "DATABASE_URL": f"sqlite:///{self.folder / 'data' / 'demo.sqlite3'}",
             "PYTHONUNBUFFERED": "1",
             "WORKSPACES_DIR": str(self.folder / "workspaces"),
+            # a secret's file would win over its variable, and lead to another installation
+            **{f"{name}_FILE": "" for name in ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL")},
         }
         for name in ("DJANGO_SETTINGS_MODULE", "CELERY_BROKER_URL", "REPO_ROOTS", "SANDBOX_PARALLEL"):
             self.env.pop(name, None)
@@ -73,8 +76,7 @@ class Demo:
 
     def _example(self) -> Path:
         """A fresh git repository with the example's files and its two bugs."""
-        number = 1 + sum(1 for _ in self.folder.glob("repo-*"))
-        repo = self.folder / f"repo-{number}"
+        repo = self.folder / f"repo-{1 + max(self._numbers(), default=0)}"
         shutil.copytree(self.base / "examples" / "demo_repo", repo, ignore=shutil.ignore_patterns("__pycache__"))
         author = ("-c", "user.name=Demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false")
         for words in (
@@ -85,10 +87,16 @@ class Demo:
             subprocess.run(["git", *words], cwd=repo, check=True, stdin=subprocess.DEVNULL)
         return repo
 
+    def _numbers(self) -> Iterator[int]:
+        """Of the repositories and patches that earlier demos left."""
+        for path in self.folder.glob("repo-*"):
+            if (number := path.stem.removeprefix("repo-")).isdecimal():
+                yield int(number)
+
     @contextmanager
     def _model(self) -> Iterator[None]:
         if self.env.get("LLM_BASE_URL"):
-            self.say(f"▸ Model: {self.env.get('LLM_MODEL', '(LLM_MODEL is not set)')} at {self.env['LLM_BASE_URL']}")
+            self.say(f"▸ Model: {self.env.get('LLM_MODEL') or '(LLM_MODEL is not set)'} at {self.env['LLM_BASE_URL']}")
             yield
             return
         address = self.folder / "model.url"
@@ -121,7 +129,13 @@ class Demo:
             raise NotStarted(f"manage.py {words[0]} failed: {done.stderr.strip()[-500:]}")
 
     def _goal(self, *words: str) -> int:
-        return subprocess.run(self._argv(("goal", *words)), env=self.env, cwd=self.base, check=False).returncode
+        """Its story is shown; its talk (how to go on from another terminal) is about installations that stay, and goes to a log."""
+        log = self.folder / "goal.log"
+        with log.open("w") as talk:
+            done = subprocess.run(self._argv(("goal", *words)), env=self.env, cwd=self.base, stderr=talk, check=False)
+        if done.returncode not in TOLD:
+            raise NotStarted(f"the goal could not be followed; the end of {log}:\n{log.read_text()[-800:].strip()}")
+        return done.returncode
 
     def _leave_patch(self, repo: Path) -> None:
         """The result as a file and as a branch, and how to look at it."""
