@@ -83,9 +83,9 @@ class RedisServer:
             "daemonize": "no",
         }
         argv = [find_binary(), *(word for name, value in options.items() for word in (f"--{name}", value))]
-        self._process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        nowhere = subprocess.DEVNULL
+        # a session of its own: Ctrl-C in the terminal would end it before the worker that still needs it
+        self._process = subprocess.Popen(argv, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
         ends = time.monotonic() + STARTS_WITHIN
         with redis.Redis(host="127.0.0.1", port=port, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
             while time.monotonic() < ends and self._process.poll() is None:
