@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,7 @@ class Demo:
             self._manage("migrate", "--verbosity", "0")
             stack.enter_context(self._model())
             stack.enter_context(self._child("worker", WORKER, self._worker_is_ready))
+            self.say(f"▸ Sandbox: {self._sandbox()}")
             text = (self.base / "examples" / "demo_goal.txt").read_text()
             self.say(f"▸ Repository {repo}, goal: {' '.join(text.split())[:100]} …")
             code = self._goal("submit", text, "--repo", str(repo), "--check", CHECK, "--watch", "--timeout", "600")
@@ -117,6 +119,11 @@ class Demo:
     def _worker_is_ready(self) -> bool:
         log = self.folder / "worker.log"
         return log.exists() and " ready." in log.read_text(errors="replace")
+
+    def _sandbox(self) -> str:
+        """As the worker's log names it."""
+        found = re.search(r": sandbox (\w+),", (self.folder / "worker.log").read_text(errors="replace"))
+        return found[1] if found else "unknown"
 
     def _child(self, name: str, argv: Sequence[str], ready: Callable[[], bool]) -> AbstractContextManager[object]:
         return child(name, argv, ready, env=self.env, folder=self.base, log=self.folder / f"{name}.log")

@@ -160,7 +160,10 @@ def _workers() -> Iterator[Finding]:
     if not alive:
         yield Finding("workers", "warn", "none is running", START_A_WORKER)
         return
-    yield Finding("workers", "ok", f"{len(alive)} with {sum(worker.threads for worker in alive)} threads")
+    used = ", ".join(sorted({worker.sandbox for worker in alive}))
+    yield Finding(
+        "workers", "ok", f"{len(alive)} with {sum(worker.threads for worker in alive)} threads, sandbox {used}"
+    )
     served = {queue for worker in alive for queue in worker.queues}
     for queue in sorted(set(Queue.values) - served):
         yield Finding(f"queue {queue}", "warn", "no worker serves it", f"{START_A_WORKER} --queues={queue}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def test_the_demo_runs_beside_another_installation_and_leaves_it_alone(base: Pat
     argv = [sys.executable, "manage.py", "demo"]
     done = subprocess.run(argv, cwd=base, env=env, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search("▸ Sandbox: (bubblewrap|landlock)$", done.stdout, re.M)
     assert "succeeded, verified" in done.stdout
     assert "goal apply" not in done.stdout + done.stderr, "that goal is gone with the demo's database"
     patch = Path(done.stdout.split("▸ Patch: ")[1].splitlines()[0])
