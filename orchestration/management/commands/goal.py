@@ -8,21 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.core.management.base import BaseCommand, CommandParser
 
-from agents.delivery import DeliveryProblem, apply_patch
+from agents.delivery import apply_patch
 from agents.source import local_changes
 from orchestration import services, story
 from orchestration.blobs import load_blob
-from orchestration.errors import BadInput, OrchestrationError
+from orchestration.errors import BadInput
 from orchestration.management.arguments import HELP, add_subcommands, limits_of
+from orchestration.management.problems import EXIT_INTERRUPTED, in_a_sentence
 from orchestration.models import Goal, Rollout
 from orchestration.states import GoalStatus
 from orchestration.terminal import Paint, plain, render
 from orchestration.watching import Watcher
 
-EXIT_FAILED, EXIT_PERSON, EXIT_TIMEOUT, EXIT_INTERRUPTED = 3, 4, 124, 130
+EXIT_FAILED, EXIT_PERSON, EXIT_TIMEOUT = 3, 4, 124
 
 
 class Command(BaseCommand):
@@ -43,15 +43,8 @@ class Command(BaseCommand):
             "resume": self.resume,
             "apply": self.apply,
         }
-        try:
+        with in_a_sentence():
             code = verbs[options["verb"]](options)
-        except (OrchestrationError, DeliveryProblem) as error:
-            raise CommandError(plain(error), returncode=2 if isinstance(error, BadInput) else 1) from error
-        except DatabaseError as error:
-            said = str(error).splitlines()[0]
-            raise CommandError(
-                f"the database cannot be used: {said}. Is it migrated? manage.py migrate", returncode=1
-            ) from error
         if code:
             sys.exit(code)
 

@@ -1,0 +1,69 @@
+"""The commands: what a person types by mistake is answered with a sentence and the right exit code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from orchestration.models import Goal
+from tests.support.installation import BASE
+
+
+def manage(*words: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """A command as a person runs it, in an installation of its own in `folder`."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "DJANGO_SETTINGS_MODULE")}
+    argv = [sys.executable, "manage.py", *words]
+    return subprocess.run(
+        argv, cwd=BASE, env=kept | {"DATA_DIR": str(folder)} | env, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["submit", "x", "--repo", ""], "the repository's path is empty"),
+        (["submit", "x", "--repo", "/nonexistent"], "there is no folder"),
+        (["submit", "x", "--repo", "/etc"], "is not a git repository"),
+        (["submit", ""], "the goal is empty"),
+        (["list", "--limit", "-1"], "a number from 1 to 100000, not '-1'"),
+        (["list", "--limit", "0"], "a number from 1 to 100000, not '0'"),
+        (["show", "zz"], "is not a goal's id"),
+    ],
+    ids=str,
+)
+def test_a_mistake_in_a_goal_s_words_is_usage_and_makes_no_goal(words: list[str], said: str) -> None:
+    with pytest.raises(CommandError, match=said) as caught:
+        call_command("goal", *words)
+    # the parser's own errors end a real command line with 2 as well; called from Python they are a CommandError
+    assert "argument" in str(caught.value) or caught.value.returncode == 2
+    assert not Goal.objects.exists()
+
+
+@pytest.mark.parametrize("words", [["goal", "list"], ["goal", "submit", "x"], ["sweep"]], ids=" ".join)
+def test_a_database_that_was_never_migrated_is_a_sentence_with_the_remedy(words: list[str], tmp_path: Path) -> None:
+    done = manage(*words, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "manage.py migrate" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("WORKER_THREADS", "abc", "WORKER_THREADS: invalid literal for int() with base 10: 'abc'"),
+        ("DATABASE_URL", "mysecret", "DATABASE_URL is not the address of a database"),
+        ("DATA_DIR", "/proc/x", "DATA_DIR"),
+    ],
+)
+def test_a_bad_setting_stops_the_start_with_its_name(name: str, value: str, said: str, tmp_path: Path) -> None:
+    done = manage("goal", "list", folder=tmp_path, **{name: value})
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "mysecret" not in done.stderr
