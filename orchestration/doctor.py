@@ -67,6 +67,9 @@ def sandbox() -> list[Finding]:
             "" if usable[0] == next(iter(sandboxes.KNOWN)) else " (the second provider: it has no loopback network)"
         )
         return [*findings, Finding("sandbox", "ok", f"{usable[0]} is used{instead}")]
+    if wanted not in ("auto", *sandboxes.KNOWN):
+        known = f"Set SANDBOX to auto, {' or '.join(sandboxes.KNOWN)}."
+        return [*findings, Finding("sandbox", "fail", f"SANDBOX={wanted} is not known", known)]
     why = f"SANDBOX={wanted} cannot start" if wanted != "auto" else "none can start; nothing runs without one"
     return [*findings, Finding("sandbox", "fail", why, "See the remedies above.")]
 
