@@ -19,7 +19,10 @@ LATE_COMMIT = timedelta(
     seconds=60
 )  # a transaction that ended a command is visible within this time after its own clock
 WAITING = frozenset({GoalStatus.PAUSED, GoalStatus.AWAITING_APPROVAL})
-NO_WORKER = "no worker is running, so nothing happens yet; start one: celery -A compymac_site worker --loglevel=info"
+NO_WORKER = (
+    "no worker is running, so nothing happens yet; start one with: make up "
+    "(or, beside a Redis that runs: celery -A compymac_site worker --loglevel=info)"
+)
 QUIET_KINDS = frozenset({"run.queued", "step.status", "rollout.status"})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,18 @@ def test_a_bad_setting_stops_the_start_with_its_name(name: str, value: str, said
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "mysecret" not in done.stderr
+
+
+@pytest.mark.django_db
+def test_a_submitter_is_told_the_commit_what_is_left_out_and_that_nobody_works(tmp_path: Path) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True).stdout
+    for name in ("a", "b"):
+        (tmp_path / name).touch()
+    out, talk = StringIO(), StringIO()
+    call_command("goal", "submit", "x", "--repo", str(tmp_path), stdout=out, stderr=talk)
+    assert out.getvalue().strip() == str(Goal.objects.get().pk)
+    assert f"works from {commit.strip()} (HEAD) of {tmp_path}, 2 uncommitted file(s) not included" in talk.getvalue()
+    assert "no worker is running" in talk.getvalue()
