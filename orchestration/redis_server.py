@@ -39,11 +39,15 @@ class RedisServer:
         """Start and wait until it answers; a fixed port stays the same after a stop."""
         self.folder.mkdir(parents=True, exist_ok=True)
         tries = 1 if self.port else 5
-        for _ in range(tries):
-            port = self.port or _free_port()
-            if self._start_on(port):
-                self.port = port
-                return self
+        try:
+            for _ in range(tries):
+                port = self.port or _free_port()
+                if self._start_on(port):
+                    self.port = port
+                    return self
+        except BaseException:  # Ctrl-C, say: nobody else will stop what was just started
+            self.kill()
+            raise
         raise BrokerAway(f"{find_binary()} did not start; the end of its log:\n{self._log_tail()}")
 
     def stop(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,18 @@ def test_ctrl_c_in_the_terminal_does_not_reach_our_redis(open_folder: Path) -> N
         assert redis.Redis(port=server.port or 0).ping()
         assert server.pid is not None
         assert os.getpgid(server.pid) != os.getpgrp(), "a worker that drains still needs it"
+
+
+def test_an_interrupted_start_leaves_no_server_behind(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, started = open_folder / "redis-server", open_folder / "pid"
+    slow.write_text(f"#!/bin/sh\necho $$ > {started}\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", str(open_folder), prepend=os.pathsep)
+    threading.Timer(0.5, _thread.interrupt_main).start()
+    with pytest.raises(KeyboardInterrupt):
+        RedisServer(open_folder / "redis").start()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
 
 
 def test_a_worker_says_which_sandbox_and_model_it_uses(installation: Installation) -> None:
