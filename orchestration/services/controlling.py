@@ -32,7 +32,7 @@ def cancel_goal(goal_id: Any, *, by: str = "shell", reason: str = "") -> Goal:
             change.note("goal.cancel_asked", reason=reason)
         Budget.objects.filter(goal=goal).update(open=False)
         if goal.status != GoalStatus.CANCELLING:
-            change.move(goal, GoalStatus.CANCELLING, reason=reason)
+            change.move(goal, GoalStatus.CANCELLING, reason=reason or "cancelled")
         advance(change)
         return goal
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
+from orchestration import services
 from orchestration.models import Goal
 from tests.support.installation import BASE
 
@@ -83,3 +84,13 @@ def test_a_submitter_is_told_the_commit_what_is_left_out_and_that_nobody_works(t
     assert out.getvalue().strip() == str(Goal.objects.get().pk)
     assert f"works from {commit.strip()} (HEAD) of {tmp_path}, 2 uncommitted file(s) not included" in talk.getvalue()
     assert "no worker is running" in talk.getvalue()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("words", "reason"), [(["--reason", "not now"], "not now"), ([], "cancelled")])
+def test_why_a_person_cancelled_is_what_the_goal_says_afterwards(words: list[str], reason: str) -> None:
+    goal = services.submit_goal("x")
+    services.pause_goal(goal.pk, reason="a coffee")
+    call_command("goal", "cancel", goal.short_id, *words, stdout=StringIO())
+    goal.refresh_from_db()
+    assert (goal.status, goal.reason) == ("cancelled", reason)
