@@ -170,27 +170,23 @@ def refuse_unusable(path: Path, common: Path) -> None:
 
 def local_changes(path: Path) -> int:
     """How many files of a person's own tree are not committed. Only for that person's own command line: it runs their git."""
-    return _own_git(path, "status", "--porcelain", "-z", "--untracked-files=all").count(b"\0")
+    return _own_git(path, "status", "--porcelain", "-z", "--untracked-files=all").count("\0")
 
 
 def local_commit(path: Path, ref: str) -> str:
-    """The short name of the commit that `ref` names, empty if it names none. Only for that person's own command line as well."""
-    return (
-        _own_git(path, "rev-parse", "--short", "-q", "--verify", "--end-of-options", f"{ref}^{{commit}}")
-        .decode()
-        .strip()
-    )
+    """The short name of the commit that `ref` is now, empty if there is none. Only for that person's own command line."""
+    return _own_git(path, "rev-parse", "--short", "--verify", "-q", "--end-of-options", f"{ref}^{{commit}}").strip()
 
 
-def _own_git(path: Path, *words: str) -> bytes:
+def _own_git(path: Path, *words: str) -> str:
     settings = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "status.renames=false")
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     argv = ["git", *settings, "-C", str(path), *words]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(argv, capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL, env=env)
     except (OSError, subprocess.TimeoutExpired):
-        return b""
-    return done.stdout if done.returncode == 0 else b""
+        return ""
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
 
 
 def _script(ref: str) -> str:

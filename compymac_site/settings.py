@@ -9,11 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 from kombu import Queue
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.FileAwareEnv()
+
+class Environment(environ.FileAwareEnv):  # type: ignore[misc]
+    """The environment; a number that is none is named."""
+
+    def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().get_value(var, *args, **kwargs)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{var}: {error}") from error
+
+
+env = Environment()
 environ.Env.read_env(str(BASE_DIR / ".env"))
 
 
@@ -91,6 +103,10 @@ POSTGRES_SESSION = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=15
 
 def database(url: str) -> dict[str, Any]:
     """Django's settings for a database address; each kind of server gets the options that our transactions rely on."""
+    if url.split(":", 1)[0] not in environ.Env.DB_SCHEMES:
+        raise ImproperlyConfigured(
+            "DATABASE_URL is not the address of a database: postgres://user:password@host/name, or sqlite:////path/to/file"
+        )
     config: dict[str, Any] = environ.Env.db_url_config(url)
     if config["ENGINE"].endswith("sqlite3"):
         config["OPTIONS"] = SQLITE_OPTIONS
@@ -109,7 +125,10 @@ def database(url: str) -> dict[str, Any]:
 
 DATABASES = {"default": database(DATABASE_URL)}
 if DATABASE_URL.startswith("sqlite"):
-    Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(f"the folder of the database cannot be made ({error}): set DATA_DIR") from error
 
 # ---- Redis and Celery: a lossy wake-up (reference: celery-redis.md); rows are the truth
 

@@ -130,10 +130,12 @@ class Worker:
 
     def start(self) -> None:
         """Say hello and start the two threads."""
-        say_hello(self.name, self.queues, self.active.slots)
+        sandbox, model = name_of_sandbox(), settings.LLM_ENVIRONMENT["LLM_MODEL"]
+        say_hello(self.name, self.queues, self.active.slots, sandbox, model)
         release_connection()
         self.keep_alive()
         self._repeat(self._housekeep, settings.HOUSEKEEPER_SECONDS)
+        log.info("worker %s: sandbox %s, model %s", self.name, sandbox, model or "(none)")
         log.info("worker %s: housekeeper and heartbeat run", self.name)
 
     def keep_alive(self) -> None:
@@ -234,6 +236,15 @@ def make_llm() -> LLM:
 def sandbox_provider() -> SandboxProvider:
     """The first provider of the chain that passes a real trial here."""
     return sandboxes.choose(settings.SANDBOX, root=settings.WORKSPACES_DIR, parallel=settings.SANDBOX_PARALLEL or None)
+
+
+def name_of_sandbox() -> str:
+    """Which one this process uses, for people; "none" where none can start (each run then says why)."""
+    try:
+        return sandbox_provider().name
+    except AgentError as error:
+        log.warning("%s", error)
+        return "none"
 
 
 @celeryd_after_setup.connect

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, Sum
@@ -122,9 +122,11 @@ def cost(goal: Goal) -> dict[str, Any]:
     }
 
 
-def commands(goal: Goal, after: int = 0) -> Sequence[Call]:
-    """The commands of executors that have ended, oldest first."""
-    ended = Call.objects.filter(run__goal=goal, kind=CallKind.COMMAND, pk__gt=after).exclude(status=CallStatus.INTENT)
+def commands(goal: Goal, since: datetime | None = None) -> Sequence[Call]:
+    """The commands of agents that have ended (`since` a moment), in the order in which they began."""
+    ended = Call.objects.filter(run__goal=goal, kind=CallKind.COMMAND).exclude(status=CallStatus.INTENT)
+    if since is not None:
+        ended = ended.filter(ended_at__gte=since)
     return list(ended.select_related("run__step").order_by("pk"))
 
 

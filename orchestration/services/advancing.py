@@ -214,7 +214,9 @@ def _decide_goal(change: Change) -> None:
         Goal.objects.filter(pk=goal.pk).update(**outcome)
         goal.selected_id, goal.verified = decision.selected, decision.verified
     if decision.status != goal.status:
-        change.move(goal, decision.status, reason=decision.reason if over else "")
+        asked = decision.status == GoalStatus.CANCELLED and goal.status == GoalStatus.CANCELLING
+        why = goal.reason if asked else decision.reason  # why a person cancelled it outlives the stopping
+        change.move(goal, decision.status, reason=why if over else "")
 
 
 def _stop_loser(change: Change, rollout: Rollout) -> None:

@@ -31,7 +31,7 @@ def cancel_goal(goal_id: Any, *, by: str = "shell", reason: str = "") -> Goal:
             Goal.objects.filter(pk=goal.pk).update(cancelled_at=goal.cancelled_at)
             change.note("goal.cancel_asked", reason=reason)
         if goal.status != GoalStatus.CANCELLING:
-            change.move(goal, GoalStatus.CANCELLING, reason=reason)
+            change.move(goal, GoalStatus.CANCELLING, reason=reason or "cancelled")
         advance(change)
         Budget.objects.filter(goal=goal).update(open=False)
         return goal

@@ -14,9 +14,10 @@ from ..transitions import repeatable
 
 
 @repeatable
-def say_hello(name: str, queues: Sequence[str], threads: int) -> None:
-    """A new worker process."""
-    Worker.objects.create(id=name, queues=sorted(queues), threads=threads, started_at=Now(), seen_at=Now())
+def say_hello(name: str, queues: Sequence[str], threads: int, sandbox: str, model: str) -> None:
+    """A new worker process, and what it works with."""
+    what = {"queues": sorted(queues), "threads": threads, "sandbox": sandbox, "model": model[:200]}
+    Worker.objects.create(id=name, **what, started_at=Now(), seen_at=Now())
 
 
 @repeatable

@@ -88,7 +88,7 @@ def submit_goal(
         raise BadInput(
             "setup commands and toolchains belong to a repository that is named by its owner: give --repo too"
         )
-    place = clean_repository(repo, allow=allow_repo) if repo else None
+    place = None if repo is None else clean_repository(repo, allow=allow_repo)
     return _submit(wish, place, clean_script(setup), clean_toolchain(toolchain), by)
 
 
@@ -268,6 +268,8 @@ def clean_toolchain(folders: Sequence[str]) -> tuple[str, ...]:
 
 def clean_repository(repo: str | os.PathLike[str], *, allow: bool) -> str:
     """The real path of a git repository that may be read: named by its owner, or below REPO_ROOTS."""
+    if not str(repo).strip():
+        raise BadInput("the repository's path is empty: name a folder, or leave it out to start from nothing")
     try:
         path = Path(_printable(str(repo), "the repository's path")).expanduser().resolve()
     except (OSError, RuntimeError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from datetime import timedelta
-from io import BytesIO, StringIO, TextIOWrapper
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -93,22 +93,6 @@ class TestSubmitting:
                 call_command("goal", "submit", *words)
             assert refused.value.returncode == 2
         assert not Goal.objects.exists()
-
-
-@pytest.mark.django_db
-def test_what_is_not_committed_is_said_at_once(tmp_path: Path) -> None:
-    author = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
-    for words in (("init", "-q"), (*author, "commit", "-q", "--allow-empty", "-m", "first")):
-        subprocess.run(["git", *words], cwd=tmp_path, check=True)
-    (tmp_path / "one").write_text("")
-    (tmp_path / "two").write_text("")
-    talk = StringIO()
-    call_command("goal", "submit", "a goal", "--repo", str(tmp_path), stdout=StringIO(), stderr=talk)
-    head = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True
-    )
-    said = f"works from {head.stdout.strip()} of {tmp_path}, 2 uncommitted file(s) not included"
-    assert said in talk.getvalue()
 
 
 def shallow(engine: Engine, repo: Path) -> Path:
