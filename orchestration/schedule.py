@@ -150,7 +150,7 @@ def passed(cron: Cron, zone: ZoneInfo, after: datetime, now: datetime) -> Passed
         start = max(after, now - window)
         found = list(takewhile(lambda due: due <= now, due_times(cron, zone, start)))
         if found:
-            before = takewhile(lambda due: due < found[-1], due_times(cron, zone, after))
+            before = takewhile(found[-1].__gt__, due_times(cron, zone, after))
             earlier = sum(1 for _ in islice(before, MOST_COUNTED))
             return Passed(found[-1], earlier, many=earlier == MOST_COUNTED)
         if start == after:

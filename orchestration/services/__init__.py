@@ -24,7 +24,6 @@ from .scheduling import (
     resume_schedule,
     run_now,
     submit_due_goals,
-    upcoming,
 )
 from .submitting import retry_goal, submit_goal, submit_piece
 from .sweeping import sweep, take_turn, wake_forgotten
@@ -62,6 +61,5 @@ __all__ = [
     "submit_piece",
     "sweep",
     "take_turn",
-    "upcoming",
     "wake_forgotten",
 ]

@@ -134,13 +134,6 @@ def run_now(schedule_id: Any, *, by: str) -> Goal:
         return goal
 
 
-def upcoming(schedule: RecurringGoal, count: int = 5) -> list[datetime]:
-    """Its next due times, UTC; none while it is paused."""
-    if schedule.is_paused:
-        return []
-    return next_times(parse_cron(schedule.cron), zone_of(schedule.zone), timezone.now(), count)
-
-
 # ---- the tick
 
 

@@ -15,6 +15,7 @@ from django.db import IntegrityError, connection, transaction
 from orchestration import dispatch, services
 from orchestration.errors import BadInput, NotFound
 from orchestration.models import Goal, Installation, Occurrence, RecurringGoal
+from orchestration.selectors.schedules import beat_silence, in_words, schedule_rows, upcoming
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NIGHT = datetime(2026, 11, 25, 2, 30, 5, tzinfo=UTC)
@@ -161,8 +162,8 @@ class TestPeople:
     def test_the_next_times_are_shown_and_a_paused_one_has_none(self) -> None:
         schedule = nightly(zone="Europe/Berlin")
         with time_machine.travel(START, tick=False):
-            assert [f"{due:%d %H:%M}" for due in services.upcoming(schedule)] == [f"{d} 01:30" for d in range(25, 30)]
-        assert services.upcoming(services.pause_schedule(schedule.pk, by="ada")) == []
+            assert [f"{due:%d %H:%M}" for due in upcoming(schedule)] == [f"{d} 02:30" for d in range(25, 30)]
+        assert upcoming(services.pause_schedule(schedule.pk, by="ada")) == []
 
     def test_removing_a_schedule_keeps_its_goals(self) -> None:
         schedule = nightly()
@@ -204,3 +205,35 @@ def git_folder(open_folder: Path) -> Path:
     folder = open_folder / "repo"
     (folder / ".git").mkdir(parents=True)
     return folder
+
+
+@pytest.mark.django_db
+class TestReads:
+    def test_a_list_takes_two_queries_however_long_it_is(self, django_assert_num_queries: Any) -> None:
+        boss = User.objects.create_superuser("boss")
+        for number in range(12):
+            nightly(name=f"nightly {number}")
+        services.submit_due_goals(NIGHT)
+        with django_assert_num_queries(2):
+            rows = schedule_rows(boss)
+        assert len(rows) == 12
+        assert rows[0].words == "At 02:30"
+        assert rows[0].occurrences[0].goal is not None
+
+    def test_others_see_only_their_own(self) -> None:
+        ada, eve = User.objects.create_user("ada"), User.objects.create_user("eve")
+        nightly(owner=ada)
+        assert len(schedule_rows(ada)) == 1
+        assert schedule_rows(eve) == []
+
+    def test_a_beat_that_is_silent_is_an_alarm(self) -> None:
+        installation = Installation.objects.first() or Installation.objects.create()
+        assert beat_silence() == (None, True)
+        services.submit_due_goals()
+        assert beat_silence()[1] is False
+        Installation.objects.filter(pk=installation.pk).update(beat_ticked_at=START)
+        assert beat_silence() == (START, True)
+
+    @pytest.mark.parametrize(("cron", "words"), [("30 2 * * *", "At 02:30"), ("*/5 * * * *", "Every 5 minutes")])
+    def test_cron_is_said_in_words(self, cron: str, words: str) -> None:
+        assert in_words(cron) == words
