@@ -12,6 +12,7 @@ from ..models import RecurringGoal, Repository
 from ..selectors.access import repositories_for
 from ..states import MissedPolicy, OverlapPolicy, Strategy
 
+FIRST = ("name", "cron", "zone", "text", "repository", "base_ref", "checks")
 LIMIT_WORDS = {f"max_{name}": name for name in NAMES}
 
 
@@ -37,10 +38,10 @@ class ScheduleForm(forms.Form):
     rollouts_wanted = forms.IntegerField(label="Rollouts", min_value=1, max_value=16, initial=1)
     strategy = forms.ChoiceField(label="Winner", choices=Strategy.choices, required=False)
     allow_check_edits = forms.BooleanField(label="Check files may be changed by the work", required=False)
-    max_calls = forms.IntegerField(label="Model calls", min_value=1, required=False)
-    max_tokens = forms.IntegerField(label="Tokens", min_value=1, required=False)
-    max_commands = forms.IntegerField(label="Commands", min_value=1, required=False)
-    max_seconds = forms.IntegerField(label="Seconds", min_value=1, required=False)
+    max_calls = forms.IntegerField(label="Most model calls a goal", min_value=1, required=False)
+    max_tokens = forms.IntegerField(label="Most tokens a goal", min_value=1, required=False)
+    max_commands = forms.IntegerField(label="Most commands a goal", min_value=1, required=False)
+    max_seconds = forms.IntegerField(label="Most seconds a goal", min_value=1, required=False)
 
     def __init__(self, request: HttpRequest, schedule: RecurringGoal | None = None) -> None:
         super().__init__(request.POST or None, initial=_initial(schedule) if schedule else None)
@@ -50,6 +51,17 @@ class ScheduleForm(forms.Form):
         for shown in self.fields.values():
             if not isinstance(shown.widget, forms.CheckboxInput):
                 shown.widget.attrs["class"] = "input"
+
+    def first(self) -> list[forms.BoundField]:
+        """What everybody fills in."""
+        return [field for field in self if field.name in FIRST]
+
+    def more(self) -> list[forms.BoundField]:
+        """What has a good default; folded, unless something in it is wrong."""
+        return [field for field in self if field.name not in FIRST]
+
+    def more_has_errors(self) -> bool:
+        return any(field.errors for field in self.more())
 
     def wanted(self) -> dict[str, Any]:
         """The columns, in the words of `services.add_schedule`."""

@@ -62,7 +62,9 @@ def test_a_schedule_is_made_changed_paused_resumed_run_and_removed(ada: Client) 
     page = reverse("orchestration:schedule-detail", args=[schedule.pk])
     assert ada.get(page).status_code == 200
     assert ada.post(f"{page}change/", TYPED | {"name": "nightly", "cron": "0 4 * * *"}).status_code == 302
-    assert "At 04:00" in ada.get(page).content.decode()
+    shown = ada.get(page).content.decode()
+    assert "At 04:00" in shown
+    assert "04:00 CE" in shown, "its times are told in its own zone"
     ada.post(f"{page}pause/", {"reason": HOSTILE})
     shown = ada.get(page).content.decode()
     assert "Paused by ada" in shown
