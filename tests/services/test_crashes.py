@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections import Counter
 
 import pytest
@@ -88,6 +90,22 @@ class TestKill9:
         gate.open()
         installation.worker()
         assert proven(installation.ended(goal))
+
+
+def test_a_worker_that_sleeps_longer_than_its_lease_takes_its_run_up_again(installation: Installation) -> None:
+    """A laptop that was closed: the only worker loses the run to itself, and the old thread's answer is not accepted."""
+    gate = gated(installation, "executor", after=1)
+    goal = submit(installation)
+    worker = installation.worker()
+    assert gate.reached.wait(30), installation.logs()
+    worker.process.send_signal(signal.SIGSTOP)
+    time.sleep(4)
+    worker.process.send_signal(signal.SIGCONT)
+    assert until(lambda: goal.runs.filter(losses=1, status=RunStatus.RUNNING).exists()), installation.logs()
+    gate.open()
+    assert proven(installation.ended(goal, 30))
+    assert {run.attempt for run in goal.runs.all()} == {1}
+    assert Budget.objects.get(goal=goal).reserved_tokens == 0
 
 
 def test_a_drained_worker_costs_nothing(installation: Installation) -> None:
