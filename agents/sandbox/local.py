@@ -16,12 +16,11 @@ from typing import Protocol
 from ..errors import Cancelled, FileProblem, Transient
 from ..ports import Command, CommandResult, SandboxSpec
 from .files import clean_path, read_inside, remove_tree, too_much
-from .limits import MIB, limit_of
+from .limits import MIB, limit_of, refusal
 from .process import TIME, Chain, Ended, Prepared
 from .slots import Slots, Uids, try_lock
 
 FREE_DISK = 256 * MIB  # the host keeps this much, whatever a command wants
-LONGEST_SCRIPT = 128 * 1024 - 1  # the kernel's limit for one argument
 WRITE = """set -e
 p=%s
 d=.
@@ -82,7 +81,7 @@ class LocalSandbox:
     # ---- the port
 
     def run(self, command: Command) -> CommandResult:
-        if refused := _refusal(command.script):
+        if refused := refusal(command.script):
             return CommandResult(126, stderr=refused)
         with self._one_at_a_time, self._slots.turn(lambda: self.closed):
             self._refuse_closed()
@@ -198,16 +197,3 @@ def _what_is_there(pipe: int) -> bytes:
         return os.read(pipe, 65536)
     except BlockingIOError:
         return b""
-
-
-def _refusal(script: str) -> str:
-    """Why a text cannot be a command at all; the model is told as by a shell."""
-    if "\0" in script:
-        return "the command has a NUL character in it"
-    try:
-        length = len(os.fsencode(script))
-    except UnicodeEncodeError:
-        return "the command has characters that are not valid Unicode"
-    if length > LONGEST_SCRIPT:
-        return f"the command has {length} bytes and may have {LONGEST_SCRIPT}: write a file and run that"
-    return ""

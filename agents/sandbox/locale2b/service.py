@@ -1,0 +1,190 @@
+"""One locale2b service: each of its calls as a method, under its rate limit, with every answer checked and every refusal mapped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ...errors import AgentError, Cancelled, SandboxBusy, SandboxLost, Transient
+from .answers import Capacity, ContractError, Destroyed, FileRead, Health, Machine, Ran, Uploaded, detail_of, understood
+from .ledger import FAILURE, LOSS, Ledger
+from .meaning import Call, refusal
+from .options import Options
+from .transport import Address, Answer, NoAnswer, Transport
+
+QUICK_AGAIN = 2  # more tries after a broken connection, where asking twice does nothing twice
+TICK = 0.25
+
+T = TypeVar("T")
+
+
+class Patience:
+    """Seconds, one each for what can take long. Whoever shortens them (a test) shortens all by the same factor."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.health = 20.0 * scale  # longer than the longest slice of somebody's command, which blocks it
+        self.create = 60.0 * scale
+        self.transfer = 60.0 * scale
+        self.destroy = 25.0 * scale
+        self.more_than_command = 15.0 * scale
+        self.turned_away = 120.0 * scale  # by 429 or our own limiter, in the midst of a sandbox's life
+        self.again = 0.3 * scale
+
+
+def never() -> bool:
+    return False
+
+
+class Service:
+    """Safe for any thread. `given_up` of a call: asked while it waits; it then raises Cancelled."""
+
+    def __init__(self, address: Address, options: Options, ledger: Ledger, patience: Patience | None = None) -> None:
+        self.name = address.name
+        self.ledger = ledger
+        self.patience = patience or Patience()
+        self._options = options
+        self._transport = Transport(address, options.headers)
+
+    # ---- its calls
+
+    def health(self) -> Health:
+        return understood(Health, self._ask("health", "GET", "/health", self.patience.health), self.name)
+
+    def capacity(self) -> Capacity:
+        return understood(Capacity, self._ask("capacity", "GET", "/capacity", self.patience.health), self.name)
+
+    def machines(self) -> list[Machine]:
+        return understood(list[Machine], self._ask("list", "GET", "/sandboxes", self.patience.health), self.name)
+
+    def machine(self, sandbox_id: str, given_up: Callable[[], bool] = never) -> Machine:
+        answer = self._ask("status", "GET", f"/sandboxes/{sandbox_id}", self.patience.health, given_up=given_up)
+        return understood(Machine, answer, self.name)
+
+    def create(self, label: str, memory_mb: int) -> Machine:
+        """Asked once only. Turned away is at once an error (another service may have room); no answer may mean an orphan."""
+        body = {
+            "template": self._options.template,
+            "memory_mb": memory_mb,
+            "vcpu_count": self._options.vcpus,
+            "workspace_id": label,
+        }
+        answer = self._ask("create", "POST", "/sandboxes", self.patience.create, body=body, tries=1, waits=False)
+        return understood(Machine, answer, self.name)
+
+    def destroy(self, sandbox_id: str) -> None:
+        """Gone already is as good. Uses the requests that are kept for this."""
+        try:
+            answer = self._ask("destroy", "DELETE", f"/sandboxes/{sandbox_id}", self.patience.destroy, urgent=True)
+        except SandboxLost:
+            return
+        understood(Destroyed, answer, self.name)
+
+    def execute(self, sandbox_id: str, command: str, seconds: float, given_up: Callable[[], bool] = never) -> Ran:
+        """Asked again after a broken connection: what we send does nothing twice (see `runner`)."""
+        body = {"command": command, "timeout_seconds": int(seconds) + 1, "working_dir": "/workspace"}
+        patience = seconds + self.patience.more_than_command
+        answer = self._ask("exec", "POST", f"/sandboxes/{sandbox_id}/exec", patience, body=body, given_up=given_up)
+        return understood(Ran, answer, self.name)
+
+    def upload(self, sandbox_id: str, path: str, data: bytes, given_up: Callable[[], bool] = never) -> None:
+        file, query = (path.rsplit("/", 1)[-1], data), {"path": path}
+        url = f"/sandboxes/{sandbox_id}/files/upload"
+        answer = self._ask("upload", "POST", url, self.patience.transfer, file=file, query=query, given_up=given_up)
+        got = understood(Uploaded, answer, self.name)
+        if got.size != len(data):
+            raise ContractError(f"the sandbox service {self.name} took {got.size} of {len(data)} bytes (size)")
+
+    def download(self, sandbox_id: str, path: str, given_up: Callable[[], bool] = never) -> bytes:
+        url, query = f"/sandboxes/{sandbox_id}/files/read", {"path": path}
+        answer = self._ask("read", "GET", url, self.patience.transfer, query=query, given_up=given_up)
+        got = understood(FileRead, answer, self.name)
+        if not got.success:
+            raise SandboxLost(f"a part that was just made is not in the sandbox at {self.name}: {got.error}")
+        try:
+            return got.data()
+        except ValueError:
+            raise ContractError(
+                f"the sandbox service {self.name} does not keep the contract: content: not base64"
+            ) from None
+
+    # ---- asking
+
+    def _ask(
+        self,
+        call: Call,
+        method: str,
+        path: str,
+        patience: float,
+        *,
+        urgent: bool = False,
+        tries: int = 1 + QUICK_AGAIN,
+        waits: bool = True,
+        given_up: Callable[[], bool] = never,
+        **content: Any,
+    ) -> Answer:
+        """One call to its answer: waits where the limiter or the service says so, tries again where a connection broke."""
+        until = time.monotonic() + (self.patience.turned_away if waits else 0.0)
+        while True:
+            self._pass_limiter(until, urgent, given_up)
+            try:
+                answer = self._transport.send(method, path, patience=patience, **content)
+            except NoAnswer as error:
+                tries -= 1
+                self.ledger.went(FAILURE)
+                if tries <= 0 or given_up():
+                    raise self._silence(error, call) from None
+                time.sleep(self.patience.again)
+                continue
+            if answer.status == 200:
+                self.ledger.went(0)
+                return answer
+            problem = refusal(call, answer.status, detail_of(answer), answer.headers.get("retry-after"), self.name)
+            if call != "destroy":
+                self._note(problem)
+            if not isinstance(problem, SandboxBusy) or time.monotonic() >= until:
+                raise problem
+            self._wait(problem.retry_after or 1.0, given_up)
+
+    def _pass_limiter(self, until: float, urgent: bool, given_up: Callable[[], bool]) -> None:
+        while (wait := self.ledger.admit(urgent)) > 0:
+            if time.monotonic() >= until:
+                raise SandboxBusy(
+                    f"the requests of this minute to the sandbox service {self.name} are used", retry_after=wait
+                )
+            self._wait(min(wait, 5.0), given_up)
+
+    def _wait(self, seconds: float, given_up: Callable[[], bool]) -> None:
+        ends = time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0:
+            if given_up():
+                raise Cancelled("the sandbox was closed while it waited for its service")
+            time.sleep(min(left, TICK))
+
+    def _note(self, problem: AgentError) -> None:
+        """For the breaker: being busy or refusing is no trouble, not working is."""
+        if isinstance(problem, SandboxLost):
+            self.ledger.went(LOSS)
+        elif isinstance(problem, Transient) and not isinstance(problem, SandboxBusy):
+            self.ledger.went(FAILURE)
+
+    def _silence(self, error: NoAnswer, call: Call) -> Transient:
+        text = f"the sandbox service {self.name} does not answer ({call}: {error}); is it running? (manage.py check_sandbox)"
+        return SandboxUnsure(text) if error.arrived else Unreachable(text)
+
+
+class Unreachable(Transient):
+    """Nothing was sent: nobody is there."""
+
+
+class SandboxUnsure(Transient):
+    """Sent and not answered: it may have happened."""
+
+
+def quietly(destroy: Callable[[str], None], sandbox_id: str) -> bool:
+    """Best effort; what stays is found by its name later."""
+    try:
+        destroy(sandbox_id)
+    except AgentError:
+        return False
+    return True
