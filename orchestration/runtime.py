@@ -26,7 +26,7 @@ from agents.sandbox import registry as sandboxes
 
 from . import dispatch, services
 from .active import FENCED, ActiveRun, ActiveRuns
-from .broker import require_own_broker
+from .broker import installation_id, require_own_broker
 from .journal import release_connection
 from .models import Run
 from .runs.bench import Tools
@@ -36,6 +36,9 @@ from .states import QUEUE_OF, Queue
 
 log = logging.getLogger(__name__)
 MOST_IN_A_ROW = 8  # runs of one goal that a thread works before it looks at the others
+SWEEP_SANDBOXES = (
+    60.0  # seconds between two looks for the sandboxes of workers that were killed, by one process of a host
+)
 GRACE = 10.0  # seconds that a drain waits for safe points before it ends what is in flight
 
 
@@ -157,8 +160,15 @@ class Worker:
     def _housekeep(self) -> None:
         if services.take_turn("housekeeper", self.name, settings.HOUSEKEEPER_SECONDS * 2):
             services.sweep()
+        if services.take_turn(f"sandboxes of {socket.gethostname()}"[:60], self.name, SWEEP_SANDBOXES):
+            threading.Thread(target=self._sweep_sandboxes, daemon=True, name="sweep sandboxes").start()
         if not self.active.draining:
             self.claim_idle()
+
+    def _sweep_sandboxes(self) -> None:
+        """A thread of its own: a remote service may take its time."""
+        if self._tools is not None:
+            self._tools.provider.sweep()
 
     def drain(self) -> None:
         """SIGTERM: take nothing more, give back what stops at a safe point, then end what is in flight. No attempt, no loss."""
@@ -215,8 +225,14 @@ def make_llm() -> LLM:
 
 @cache
 def sandbox_provider() -> SandboxProvider:
-    """The first provider of the chain that passes a real trial here."""
-    return sandboxes.choose(settings.SANDBOX, root=settings.WORKSPACES_DIR, parallel=settings.SANDBOX_PARALLEL or None)
+    """The service that is set, or the first local provider that passes a real trial here."""
+    return sandboxes.choose(
+        settings.SANDBOX,
+        root=settings.WORKSPACES_DIR,
+        parallel=settings.SANDBOX_PARALLEL or None,
+        remote=settings.SANDBOX_ENVIRONMENT,
+        installation=installation_id().hex[:12],
+    )
 
 
 @celeryd_after_setup.connect

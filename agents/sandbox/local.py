@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shlex
 import shutil
 import signal
 import threading
+import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +18,12 @@ from typing import Protocol
 from ..errors import Cancelled, FileProblem, Transient
 from ..ports import Command, CommandResult, SandboxSpec
 from .files import clean_path, read_inside, remove_tree, too_much
+from .leftovers import end_all_in
 from .limits import MIB, limit_of, refusal
 from .process import TIME, Chain, Ended, Prepared
 from .slots import Slots, Uids, try_lock
 
+UNFINISHED_AFTER = 60.0  # seconds after which a folder without an owner's lock is no longer one that is just being made
 FREE_DISK = 256 * MIB  # the host keeps this much, whatever a command wants
 WRITE = """set -e
 p=%s
@@ -178,6 +182,39 @@ class LocalSandbox:
         if code is None:
             raise Transient(f"the sandbox could not be set up: {err.strip()[-500:] or f'status {ended.returncode}'}")
         return CommandResult(code, out, err, False, limit_of(code, self.spec), ended.duration, ended.whole)
+
+
+def sweep_folders(root: Path) -> int:
+    """Remove what workers that were killed have left; a living one holds the lock of its folder. How many there were."""
+    return sum(_removed_if_dead(folder) for folder in root.glob("box-*"))
+
+
+def _removed_if_dead(folder: Path) -> bool:
+    try:
+        fd = os.open(folder / "owner", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return _removed_if_unfinished(folder)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        end_all_in(folder)
+        remove_tree(folder)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def _removed_if_unfinished(folder: Path) -> bool:
+    """Its owner died while making or removing it, unless it is only a moment old."""
+    try:
+        if time.time() - folder.stat().st_mtime < UNFINISHED_AFTER:
+            return False
+    except OSError:
+        return False
+    end_all_in(folder)
+    remove_tree(folder)
+    return True
 
 
 def _new_folder(root: Path) -> tuple[Path, int]:

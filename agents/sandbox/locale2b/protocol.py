@@ -24,7 +24,7 @@ from .answers import ContractError, Ran, Shape, told
 
 PLACE = "/tmp/compymac"  # noqa: S108 - in the VM, which is ours alone; the files API reaches it
 RUNNER = f"{PLACE}/runner.zip"
-SLICE = 5.0  # seconds that one exec may block the whole service
+SLICE = 3.0  # seconds that one exec may block the whole service: also how late a cancel is noticed
 LONGEST_COMMAND = 64_000  # characters; a longer order is uploaded
 IN_LINE = 24_000  # bytes of data that go within an order; more is uploaded in parts
 READ_INLINE = 1 * MIB

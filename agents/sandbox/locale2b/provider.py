@@ -9,12 +9,12 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
-from ...errors import AgentError, SandboxBusy, SandboxLost, Transient
+from ...errors import AgentError, SandboxBusy, Transient
 from ...ports import Sandbox, SandboxSpec
 from ..slots import own_folder, try_lock
 from .answers import Machine
@@ -30,6 +30,7 @@ LONGEST_LIFE = timedelta(
     hours=3
 )  # no run of ours lasts so long: an older machine of ours is nobody's, whichever host made it
 WAIT_FOR_TURN = 5.0
+LEAST_WAIT = 10.0  # seconds in the queue, where no service could be had
 
 
 class Locale2bProvider:
@@ -66,24 +67,13 @@ class Locale2bProvider:
         """Raises SandboxBusy when no service has room or answers, with what each said."""
         folders = {place: packed(host) for place, host in spec.readonly.items()}
         said: list[str] = []
-        wait = 5.0
+        wait = LEAST_WAIT
         for service in self._in_turn(said):
             try:
-                box = self._made(service, spec)
+                return self._opened(service, spec, folders)
             except Transient as error:
                 said.append(str(error))
                 wait = max(wait, error.retry_after or 0.0)
-                continue
-            try:
-                box.prepare(folders)
-            except SandboxLost as error:
-                box.close()
-                said.append(str(error))
-                continue
-            except BaseException:
-                box.close()
-                raise
-            return box
         raise SandboxBusy(f"waiting for a sandbox service: {'; '.join(said)}", retry_after=wait)
 
     def sweep(self) -> int:
@@ -117,6 +107,15 @@ class Locale2bProvider:
         if rested and not free:
             said.append(f"{len(rested)} of {len(self.services)} busy with a command")
         return free
+
+    def _opened(self, service: Service, spec: SandboxSpec, folders: Mapping[str, bytes]) -> RemoteSandbox:
+        box = self._made(service, spec)
+        try:
+            box.prepare(folders)
+        except BaseException:
+            box.close()
+            raise
+        return box
 
     def _made(self, service: Service, spec: SandboxSpec) -> RemoteSandbox:
         if service in self._unsure:

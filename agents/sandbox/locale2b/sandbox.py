@@ -29,6 +29,7 @@ QUIET = (
 )
 OVERDUE = 20.0  # seconds that the runner may be late with the end of a command
 TRIAL = 20.0
+WORTH_A_WORD = 2.0
 LONGEST_TURN = 900.0  # seconds that a command waits for those of others
 
 
@@ -179,14 +180,15 @@ class RemoteSandbox:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """One running command per service, over all processes of this host; waiting is not counted, and ends by `close`."""
-        ledger, until, told = self.service.ledger, time.monotonic() + LONGEST_TURN, False
+        ledger, begun, told = self.service.ledger, time.monotonic(), False
         while (turn := ledger.take_turn()) is None:
             self._refuse_closed()
-            if time.monotonic() > until:
+            waited = time.monotonic() - begun
+            if waited > LONGEST_TURN:
                 raise SandboxBusy(
                     f"the sandbox service {self.service.name} has been busy with others' commands for too long"
                 )
-            if not told:
+            if waited > WORTH_A_WORD and not told:
                 log.info("waiting for a turn at the sandbox service %s", self.service.name)
                 told = True
             time.sleep(0.05)

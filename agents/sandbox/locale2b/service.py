@@ -28,7 +28,8 @@ class Patience:
         self.transfer = 60.0 * scale
         self.destroy = 25.0 * scale
         self.more_than_command = 15.0 * scale
-        self.turned_away = 120.0 * scale  # by 429 or our own limiter, in the midst of a sandbox's life
+        self.turned_away = 120.0 * scale  # by 429, in the midst of a sandbox's life
+        self.own_limit = 900.0 * scale  # our own limiter is slow, and fails nobody
         self.again = 0.3 * scale
 
 
@@ -69,13 +70,15 @@ class Service:
             "vcpu_count": self._options.vcpus,
             "workspace_id": label,
         }
-        answer = self._ask("create", "POST", "/sandboxes", self.patience.create, body=body, tries=1, waits=False)
+        answer = self._ask("create", "POST", "/sandboxes", self.patience.create, body=body, tries=1, waits=0.0)
         return understood(Machine, answer, self.name)
 
     def destroy(self, sandbox_id: str) -> None:
         """Gone already is as good. Uses the requests that are kept for this."""
         try:
-            answer = self._ask("destroy", "DELETE", f"/sandboxes/{sandbox_id}", self.patience.destroy, urgent=True)
+            answer = self._ask(
+                "destroy", "DELETE", f"/sandboxes/{sandbox_id}", self.patience.destroy, urgent=True, waits=10.0
+            )
         except SandboxLost:
             return
         understood(Destroyed, answer, self.name)
@@ -119,14 +122,14 @@ class Service:
         *,
         urgent: bool = False,
         tries: int = 1 + QUICK_AGAIN,
-        waits: bool = True,
+        waits: float | None = None,
         given_up: Callable[[], bool] = never,
         **content: Any,
     ) -> Answer:
         """One call to its answer: waits where the limiter or the service says so, tries again where a connection broke."""
-        until = time.monotonic() + (self.patience.turned_away if waits else 0.0)
+        begun, longest = time.monotonic(), self.patience.turned_away if waits is None else waits
         while True:
-            self._pass_limiter(until, urgent, given_up)
+            self._pass_limiter(begun + (self.patience.own_limit if waits is None else waits), urgent, given_up)
             try:
                 answer = self._transport.send(method, path, patience=patience, **content)
             except NoAnswer as error:
@@ -142,7 +145,7 @@ class Service:
             problem = refusal(call, answer.status, detail_of(answer), answer.headers.get("retry-after"), self.name)
             if call != "destroy":
                 self._note(problem)
-            if not isinstance(problem, SandboxBusy) or time.monotonic() >= until:
+            if not isinstance(problem, SandboxBusy) or time.monotonic() - begun >= longest:
                 raise problem
             self._wait(problem.retry_after or 1.0, given_up)
 
