@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from ...errors import AgentError, Cancelled, SandboxBusy, SandboxLost, Transient
 from .answers import Capacity, ContractError, Destroyed, FileRead, Health, Machine, Ran, Uploaded, detail_of, understood
 from .ledger import FAILURE, LOSS, Ledger
-from .meaning import Call, refusal
+from .meaning import INSIDE, Call, refusal
 from .options import Options
 from .transport import Address, Answer, NoAnswer, Transport
 
@@ -135,12 +135,13 @@ class Service:
             except NoAnswer as error:
                 tries -= 1
                 self.ledger.went(FAILURE)
-                if tries <= 0 or given_up():
+                if tries <= 0 or error.silent or given_up():
                     raise self._silence(error, call) from None
                 time.sleep(self.patience.again)
                 continue
             if answer.status == 200:
-                self.ledger.went(0)
+                if call in INSIDE:  # only a VM that answers proves that the service does its work
+                    self.ledger.went(0)
                 return answer
             problem = refusal(call, answer.status, detail_of(answer), answer.headers.get("retry-after"), self.name)
             if call != "destroy":

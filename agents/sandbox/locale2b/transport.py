@@ -29,9 +29,9 @@ class Answer:
 class NoAnswer(Exception):
     """Refused, broken off, silent for too long, or larger than it may be. `arrived`: the request may have been carried out."""
 
-    def __init__(self, why: str, *, arrived: bool) -> None:
+    def __init__(self, why: str, *, arrived: bool, silent: bool = False) -> None:
         super().__init__(why)
-        self.arrived = arrived
+        self.arrived, self.silent = arrived, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Transport:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise NoAnswer(_short(error), arrived=False) from None
         except httpx.TimeoutException:
-            raise NoAnswer(f"silent for {patience:g} s", arrived=True) from None
+            raise NoAnswer(f"silent for {patience:g} s", arrived=True, silent=True) from None
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             raise NoAnswer(_short(error), arrived=True) from None
 
