@@ -70,11 +70,21 @@ class Locale2bProvider:
         wait = LEAST_WAIT
         for service in self._in_turn(said):
             try:
-                return self._opened(service, spec, folders)
+                return self.open_at(service, spec, folders)
             except Transient as error:
                 said.append(str(error))
                 wait = max(wait, error.retry_after or 0.0)
         raise SandboxBusy(f"waiting for a sandbox service: {'; '.join(said)}", retry_after=wait)
+
+    def open_at(self, service: Service, spec: SandboxSpec, folders: Mapping[str, bytes]) -> RemoteSandbox:
+        """A machine of this service, with the runner and the folders (tars) in it."""
+        box = self._made(service, spec)
+        try:
+            box.prepare(folders)
+        except BaseException:
+            box.close()
+            raise
+        return box
 
     def sweep(self) -> int:
         """Remove our machines that nobody owns any more; how many. A service that does not answer is left for the next time."""
@@ -107,15 +117,6 @@ class Locale2bProvider:
         if rested and not free:
             said.append(f"{len(rested)} of {len(self.services)} busy with a command")
         return free
-
-    def _opened(self, service: Service, spec: SandboxSpec, folders: Mapping[str, bytes]) -> RemoteSandbox:
-        box = self._made(service, spec)
-        try:
-            box.prepare(folders)
-        except BaseException:
-            box.close()
-            raise
-        return box
 
     def _made(self, service: Service, spec: SandboxSpec) -> RemoteSandbox:
         if service in self._unsure:
