@@ -36,9 +36,7 @@ from .states import QUEUE_OF, Queue
 
 log = logging.getLogger(__name__)
 MOST_IN_A_ROW = 8  # runs of one goal that a thread works before it looks at the others
-SWEEP_SANDBOXES = (
-    60.0  # seconds between two looks for the sandboxes of workers that were killed, by one process of a host
-)
+SWEEP_SANDBOXES = 60.0  # seconds between two looks for the sandboxes of killed workers
 GRACE = 10.0  # seconds that a drain waits for safe points before it ends what is in flight
 
 
@@ -51,6 +49,7 @@ class Worker:
         self.active = ActiveRuns(threads)
         self.alive_for = settings.LEASE_SECONDS * 2 / 3
         self._ended = threading.Event()
+        self._swept_at = 0.0
         self._own = ThreadPoolExecutor(threads, thread_name_prefix="claimed")
         self._tools: Tools | None = None
         self._lock = threading.Lock()
@@ -160,15 +159,18 @@ class Worker:
     def _housekeep(self) -> None:
         if services.take_turn("housekeeper", self.name, settings.HOUSEKEEPER_SECONDS * 2):
             services.sweep()
-        if services.take_turn(f"sandboxes of {socket.gethostname()}"[:60], self.name, SWEEP_SANDBOXES):
-            threading.Thread(target=self._sweep_sandboxes, daemon=True, name="sweep sandboxes").start()
+        if self._tools is not None and self._sweep_is_due():
+            # a thread of its own: a remote service may take its time
+            threading.Thread(target=self._tools.provider.sweep, daemon=True, name="sweep sandboxes").start()
         if not self.active.draining:
             self.claim_idle()
 
-    def _sweep_sandboxes(self) -> None:
-        """A thread of its own: a remote service may take its time."""
-        if self._tools is not None:
-            self._tools.provider.sweep()
+    def _sweep_is_due(self) -> bool:
+        """By one process of this host in turn."""
+        if time.monotonic() - self._swept_at < SWEEP_SANDBOXES:
+            return False
+        self._swept_at = time.monotonic()
+        return services.take_turn(f"sandboxes of {socket.gethostname()}"[:60], self.name, SWEEP_SANDBOXES)
 
     def drain(self) -> None:
         """SIGTERM: take nothing more, give back what stops at a safe point, then end what is in flight. No attempt, no loss."""

@@ -60,7 +60,7 @@ class Locale2bProvider:
         self.services = [Service(address, options, make(address.name), self._patience) for address in options.addresses]
         self._names = _Names(options.installation, self._folder)
         self._next = os.getpid()
-        self._unsure: set[Service] = set()
+        self._unsure = set(self.services)  # where machines of ours may be that nobody owns: at first, everywhere
         self._lock = threading.Lock()
 
     def open(self, spec: SandboxSpec) -> Sandbox:
@@ -91,13 +91,9 @@ class Locale2bProvider:
         removed = 0
         for service in self.services:
             try:
-                machines = service.machines()
+                removed += self._clean(service)
             except AgentError as error:
                 log.info("the sweep passes over %s: %s", service.name, error)
-                continue
-            for machine in machines:
-                if self._names.is_left_over(machine, datetime.now(UTC)):
-                    removed += quietly(service.destroy, machine.sandbox_id)
         return removed
 
     # ---- parts
@@ -133,12 +129,14 @@ class Locale2bProvider:
         return RemoteSandbox(service, machine.sandbox_id, spec, self._user, release)
 
     def _look_for_orphans(self, service: Service) -> None:
-        """A create that was not answered may have made a machine: nobody owns its name any more."""
-        now = datetime.now(UTC)
-        for machine in service.machines():
-            if self._names.is_left_over(machine, now):
-                quietly(service.destroy, machine.sandbox_id)
+        """A process before this one was killed, or a create was not answered: nobody owns the names of those any more."""
+        self._clean(service)
         self._unsure.discard(service)
+
+    def _clean(self, service: Service) -> int:
+        now = datetime.now(UTC)
+        left = [machine for machine in service.machines() if self._names.is_left_over(machine, now)]
+        return sum(quietly(service.destroy, machine.sandbox_id) for machine in left)
 
 
 def _until_one(services: Sequence[Service], seconds: float) -> list[Service]:

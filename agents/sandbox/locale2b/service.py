@@ -56,7 +56,9 @@ class Service:
         return understood(Capacity, self._ask("capacity", "GET", "/capacity", self.patience.health), self.name)
 
     def machines(self) -> list[Machine]:
-        return understood(list[Machine], self._ask("list", "GET", "/sandboxes", self.patience.health), self.name)
+        return understood(
+            list[Machine], self._ask("list", "GET", "/sandboxes", self.patience.health, waits=10.0), self.name
+        )
 
     def machine(self, sandbox_id: str, given_up: Callable[[], bool] = never) -> Machine:
         answer = self._ask("status", "GET", f"/sandboxes/{sandbox_id}", self.patience.health, given_up=given_up)
