@@ -129,7 +129,8 @@ def test_a_service_without_room_lets_the_run_wait_and_burns_no_attempt(
 
 
 @pytest.mark.services
-def test_a_service_that_is_away_is_waited_for(engine: Engine) -> None:
+def test_a_service_that_is_away_is_waited_for(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.sandbox.locale2b.ledger.REST", 1.0)
     away = Locale2bServer()
     port = away.server_port
     engine.use(provider_for(away, folder=engine.folder))
