@@ -151,6 +151,11 @@ class TestTrouble:
             (Say(422, {"detail": [{"loc": ["body", "command"], "msg": "x"}]}), Permanent, "HTTP 422"),
             (Say(502, "<html>Bad gateway</html>"), SandboxLost, "HTTP 502"),
             (
+                Say(body={"success": True, "exit_code": 0, "stdout": "x" * 9_000_000, "stderr": "", "error": None}),
+                SandboxLost,
+                "exit code 0, 9000000 characters",
+            ),
+            (
                 Say(200, "<html>Sign in</html>", {"content-type": "text/html"}),
                 SandboxLost,
                 "text/html that is not whole JSON",
@@ -177,6 +182,14 @@ class TestTrouble:
         box = provide(server, patience=HASTY).open(SPEC)
         server.once("exec", Say(body=b"{" * 100, cut=True, done=True))
         assert box.run(Command("echo x >> f; cat f")).stdout == "x\n"
+        box.close()
+
+    def test_an_answer_without_end_is_cut_off(self, serve: Serve, provide: Provide) -> None:
+        server = serve()
+        box = provide(server, patience=HASTY).open(SPEC)
+        server.once("exec", *[Say(body=b" " * 20_000_000)] * 3)
+        with pytest.raises(SandboxLost, match="an answer of more than 16 MiB"):
+            box.run(Command("true"))
         box.close()
 
     @pytest.mark.parametrize("header", [{"Retry-After": "0"}, {"Retry-After": "2"}, {}], ids=["0", "2", "absent"])

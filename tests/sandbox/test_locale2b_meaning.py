@@ -202,6 +202,7 @@ class TestTheBreaker:
 
     def test_after_its_rest_one_caller_tries_and_the_others_wait(self) -> None:
         state = State(trouble=6, rests_until=50.0)
+        assert rest_of(state, 51.0, only_look=True) == 0
         assert rest_of(state, 51.0) == 0
         assert rest_of(state, 51.0) == REST
 

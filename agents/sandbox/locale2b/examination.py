@@ -50,7 +50,8 @@ def glance(service: Service) -> Finding:
     def look() -> str:
         found = service.capacity()
         room = f"{found.active_sandboxes} of {found.max_sandboxes} sandboxes, {found.memory_available_mb} MB free"
-        return f"it answers ({room})"
+        rest = service.ledger.resting(only_look=True)
+        return f"it answers ({room})" + (f"; after trouble it rests for {rest:.0f} s more" if rest else "")
 
     return _tried(f"sandbox locale2b {service.name}", look, "manage.py check_sandbox tries it step by step.")
 

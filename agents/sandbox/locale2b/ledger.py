@@ -36,7 +36,7 @@ class Ledger(Protocol):
 
     def end_turn(self, turn: int) -> None: ...
 
-    def resting(self) -> float:
+    def resting(self, only_look: bool = False) -> float:
         """0: use the service (who asks first after a rest is the one that tries it). Else the seconds that its breaker stays open."""
 
     def went(self, weight: int) -> None:
@@ -64,13 +64,14 @@ def admitted(state: State, now: float, most: int) -> float:
     return max(state.sent[-most] + MINUTE - now, 0.05)
 
 
-def rest_of(state: State, now: float) -> float:
+def rest_of(state: State, now: float, only_look: bool = False) -> float:
     """The one that is told 0 after a rest is the trial: for the others the rest begins anew."""
     if state.trouble < OPENS_AT:
         return 0.0
     if now < state.rests_until <= now + REST:
         return state.rests_until - now
-    state.rests_until = now + REST
+    if not only_look:
+        state.rests_until = now + REST
     return 0.0
 
 
@@ -102,9 +103,9 @@ class HostLedger:
     def end_turn(self, turn: int) -> None:
         os.close(turn)
 
-    def resting(self) -> float:
+    def resting(self, only_look: bool = False) -> float:
         with self._state() as state:
-            return rest_of(state, time.monotonic())
+            return rest_of(state, time.monotonic(), only_look)
 
     def went(self, weight: int) -> None:
         with self._state() as state:

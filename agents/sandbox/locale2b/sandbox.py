@@ -29,6 +29,7 @@ QUIET = (
 )
 OVERDUE = 20.0  # seconds that the runner may be late with the end of a command
 TRIAL = 20.0
+TRIAL_WAITS = 8.0  # seconds that a limiter may hold it up: nobody can cancel a sandbox that is not open yet
 WORTH_A_WORD = 2.0
 LONGEST_TURN = 900.0  # seconds that a command waits for those of others
 
@@ -55,7 +56,7 @@ class RemoteSandbox:
         marker = protocol.new_marker()
         with self._talking():
             order = {"user": self._user, "place": self.spec.place}
-            ran = self.service.execute(self.sandbox_id, protocol.install(marker, order), TRIAL, self._given_up)
+            ran = self.service.execute(self.sandbox_id, protocol.install(marker, order), TRIAL, waits=TRIAL_WAITS)
             ready = protocol.shaped(Ready, protocol.heard(marker, ran, self.service.name), self.service.name)
         for place, tar in folders.items():
             marker = protocol.new_marker()
@@ -146,6 +147,7 @@ class RemoteSandbox:
         if len(text) > protocol.LONGEST_COMMAND:
             self._upload(f"{protocol.PLACE}/order-{marker}", protocol.as_json(order))
             text = protocol.say(verb, marker, {})
+        seconds += order.get("parts", 0)  # a second for each part that is to be joined
         ran = self.service.execute(self.sandbox_id, text, seconds, self._given_up)
         said = protocol.heard(marker, ran, self.service.name)
         self._heard_at = time.monotonic()

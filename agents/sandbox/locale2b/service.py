@@ -38,7 +38,7 @@ def never() -> bool:
 
 
 class Service:
-    """Safe for any thread. `given_up` of a call: asked while it waits; it then raises Cancelled."""
+    """Safe for any thread. A call asks `given_up` while it waits, and then raises Cancelled; `waits`: for how long it does at most."""
 
     def __init__(self, address: Address, options: Options, ledger: Ledger, patience: Patience | None = None) -> None:
         self.name = address.name
@@ -85,11 +85,19 @@ class Service:
             return
         understood(Destroyed, answer, self.name)
 
-    def execute(self, sandbox_id: str, command: str, seconds: float, given_up: Callable[[], bool] = never) -> Ran:
-        """Asked again after a broken connection: what we send does nothing twice (see `runner`)."""
+    def execute(
+        self,
+        sandbox_id: str,
+        command: str,
+        seconds: float,
+        given_up: Callable[[], bool] = never,
+        waits: float | None = None,
+    ) -> Ran:
+        """Asked again after a broken connection: what we send does nothing twice (see `guest`)."""
         body = {"command": command, "timeout_seconds": int(seconds) + 1, "working_dir": "/workspace"}
         patience = seconds + self.patience.more_than_command
-        answer = self._ask("exec", "POST", f"/sandboxes/{sandbox_id}/exec", patience, body=body, given_up=given_up)
+        url = f"/sandboxes/{sandbox_id}/exec"
+        answer = self._ask("exec", "POST", url, patience, body=body, given_up=given_up, waits=waits)
         return understood(Ran, answer, self.name)
 
     def upload(self, sandbox_id: str, path: str, data: bytes, given_up: Callable[[], bool] = never) -> None:
