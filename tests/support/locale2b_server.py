@@ -6,131 +6,26 @@ One request at a time, since the real one blocks on each. `python -m tests.suppo
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 import threading
 import time
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from agents.sandbox.files import remove_tree
 from agents.sandbox.locale2b.options import from_environment
 from agents.sandbox.locale2b.provider import Locale2bProvider
 from agents.sandbox.locale2b.service import Patience
+from tests.support.locale2b_rules import Asked, Refused, Say, name_of, refuse_path, uploaded
+from tests.support.locale2b_vm import GUEST_USER, Machine
 
-GUEST = Path(__file__).with_name("locale2b_guest.py")
-CAPABILITIES = ("SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL")
-GUEST_USER = 1000 if os.getuid() == 0 else 0  # an ordinary user's stand-in VM has one user only
-CLOSED_FOLDERS = {"etc", "proc", "sys", "dev", "root"}
 MOST_BODY = 10 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Say:
-    """An answer instead of the true one. `cut`: half of the body, then the connection ends; `after`: seconds; `done`: but do it."""
-
-    status: int = 200
-    body: bytes | str | Mapping[str, Any] = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    cut: bool = False
-    after: float = 0.0
-    done: bool = False
-
-    @property
-    def data(self) -> bytes:
-        body = self.body
-        return body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
-
-
-@dataclass(frozen=True)
-class Asked:
-    call: str
-    path: str
-    body: bytes
-    headers: Mapping[str, str]
-    at: float
-
-
-class Refused(Exception):
-    def __init__(self, status: int, detail: Any, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(detail)
-        self.said = Say(status, {"detail": detail}, headers or {})
-
-
-class Machine:
-    """One stand-in VM."""
-
-    def __init__(self, body: Mapping[str, Any], spawn: Callable[..., subprocess.Popen[str]]) -> None:
-        self.id = uuid.uuid4().hex[:8]
-        self.status = "running"
-        self.memory_mb, self.vcpus = body.get("memory_mb") or 512, body.get("vcpu_count") or 1
-        self.label = body.get("workspace_id") or self.id
-        self.template = body.get("template", "default")
-        self.created_at = datetime.now(UTC).replace(tzinfo=None)
-        self.folder = Path(tempfile.mkdtemp(prefix="locale2b-vm-", dir="/tmp"))
-        for name, mode in (("workspace", 0o755), ("tmp", 0o777), ("etc", 0o755)):
-            (self.folder / name).mkdir()
-            (self.folder / name).chmod(mode)
-        for name in ("passwd", "group"):
-            (self.folder / "etc" / name).write_text(
-                "root:x:0:0::/root:/bin/sh\n" if name == "passwd" else "root:x:0:\n"
-            )
-        self.process = spawn(_argv(self.folder))
-
-    def ask(self, **order: Any) -> dict[str, Any]:
-        """Raises Refused as the service does when nobody answers in the VM."""
-        if self.process.poll() is not None:
-            raise Refused(500, "Broken pipe")
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        try:
-            self.process.stdin.write(json.dumps(order) + "\n")
-            self.process.stdin.flush()
-            line = self.process.stdout.readline()
-        except OSError as error:
-            raise Refused(500, f"Broken pipe: {error}") from error
-        if not line:
-            raise Refused(500, "Connection closed")
-        said: dict[str, Any] = json.loads(line)
-        if "fault" in said:
-            raise Refused(500, said["fault"])
-        return said
-
-    def die(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def remove(self) -> None:
-        self.die()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        remove_tree(self.folder)
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def told(self) -> dict[str, Any]:
-        return {
-            "sandbox_id": self.id,
-            "status": self.status,
-            "template": self.template,
-            "memory_mb": self.memory_mb,
-            "vcpu_count": self.vcpus,
-            "workspace_id": self.label,
-            "created_at": self.created_at.isoformat(),
-            "ip_address": None,
-        }
+__all__ = ["GUEST_USER", "Locale2bServer", "Say", "provider_for"]
 
 
 class Locale2bServer(ThreadingHTTPServer):
@@ -230,12 +125,12 @@ class Locale2bServer(ThreadingHTTPServer):
         )
 
     def write(self, machine: Machine, path: str, data: bytes) -> int:
-        _refuse_path(path)
+        refuse_path(path)
         self._alive(machine)
         return int(machine.ask(op="write", path=path, content=base64.b64encode(data).decode())["size"])
 
     def look(self, machine: Machine, op: str, path: str) -> dict[str, Any]:
-        _refuse_path(path)
+        refuse_path(path)
         self._alive(machine)
         return machine.ask(op=op, path=path)
 
@@ -304,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         url = urlsplit(self.path)
         parts = url.path.strip("/").split("/")
-        call = _name_of(method, parts)
+        call = name_of(method, parts)
         server = self.server
         server.asked.append(Asked(call, self.path, body, headers, time.monotonic()))
         with server.one_at_a_time:
@@ -358,7 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
             server.write(machine, asked["path"], data)
             return {"status": "written", "path": asked["path"]}
         if call == "upload":
-            data = _uploaded(headers["content-type"], body)
+            data = uploaded(headers["content-type"], body)
             return {"status": "uploaded", "path": query["path"], "size": server.write(machine, query["path"], data)}
         if call in ("read", "list files"):
             return server.look(machine, call.split()[0], query.get("path", "/workspace"))
@@ -376,75 +271,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Silent: `asked` is the log."""
-
-
-def _name_of(method: str, parts: list[str]) -> str:
-    match (method, parts):
-        case ("GET", ["health" | "capacity"]):
-            return parts[0]
-        case ("GET" | "POST", ["sandboxes"]):
-            return "list" if method == "GET" else "create"
-        case ("GET" | "DELETE", ["sandboxes", _]):
-            return "status" if method == "GET" else "destroy"
-        case (_, ["sandboxes", _, "exec"]):
-            return "exec"
-        case (_, ["sandboxes", _, "files", name]):
-            return "list files" if name == "list" else name
-    return "unknown"
-
-
-def _refuse_path(path: str) -> None:
-    """The real one's rules, with what they refuse by mistake."""
-    *folders, _ = path.split("/")
-    closed = CLOSED_FOLDERS & set(folders)
-    home = "home" in folders and folders[folders.index("home") + 1 :][:1] != ["workspace"]
-    outside = path.startswith("/") and not path.startswith(("/workspace", "/tmp"))
-    if "\0" in path or ".." in path or closed or home or outside:
-        raise Refused(400, f"Invalid path: {path}")
-
-
-def _uploaded(kind: str, body: bytes) -> bytes:
-    """The file of a multipart body."""
-    boundary = b"--" + kind.split("boundary=")[1].strip('"').encode()
-    part = body.split(boundary)[1]
-    return part.partition(b"\r\n\r\n")[2][:-2]
-
-
-def _argv(folder: Path) -> list[str]:
-    """Root's VM has users; without user namespaces of its own, so that they are real ones."""
-    rights = [word for name in CAPABILITIES for word in ("--cap-add", f"CAP_{name}")]
-    user = ["--cap-drop", "ALL", *rights] if os.getuid() == 0 else ["--unshare-user", "--uid", "0", "--gid", "0"]
-    options = [
-        *user,
-        "--unshare-pid",
-        "--unshare-net",
-        "--unshare-ipc",
-        "--unshare-uts",
-        "--die-with-parent",
-        "--new-session",
-    ]
-    options += ["--clearenv", "--setenv", "PATH", "/usr/local/bin:/usr/bin:/bin", "--setenv", "HOME", "/root"]
-    options += ["--ro-bind", "/usr", "/usr"]
-    for name in ("bin", "sbin", "lib", "lib64"):
-        if Path("/", name).is_symlink():
-            options += ["--symlink", f"usr/{name}", f"/{name}"]
-        elif Path("/", name).is_dir():
-            options += ["--ro-bind", f"/{name}", f"/{name}"]
-    options += ["--bind", str(folder / "etc"), "/etc", "--ro-bind-try", "/etc/alternatives", "/etc/alternatives"]
-    options += [
-        "--ro-bind-try",
-        "/etc/ld.so.cache",
-        "/etc/ld.so.cache",
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--dir",
-        "/root",
-    ]
-    options += ["--bind", str(folder / "workspace"), "/workspace", "--bind", str(folder / "tmp"), "/tmp"]
-    options += ["--ro-bind", str(GUEST), "/agent.py", "--chdir", "/"]
-    return ["bwrap", *options, "--", "/usr/bin/python3", "-I", "-S", "/agent.py"]
 
 
 def main() -> None:

@@ -138,27 +138,37 @@ class Service:
     ) -> Answer:
         """One call to its answer: waits where the limiter or the service says so, tries again where a connection broke."""
         begun, longest = time.monotonic(), self.patience.turned_away if waits is None else waits
+        limiter = begun + (self.patience.own_limit if waits is None else waits)
         while True:
-            self._pass_limiter(begun + (self.patience.own_limit if waits is None else waits), urgent, given_up)
+            self._pass_limiter(limiter, urgent, given_up)
+            tries -= 1
             try:
                 answer = self._transport.send(method, path, patience=patience, **content)
             except NoAnswer as error:
-                tries -= 1
                 self.ledger.went(FAILURE)
                 if tries <= 0 or error.silent or given_up():
                     raise self._silence(error, call) from None
                 time.sleep(self.patience.again)
                 continue
-            if answer.status == 200:
-                if call in INSIDE:  # only a VM that answers proves that the service does its work
-                    self.ledger.went(0)
+            problem = self._problem(call, answer)
+            if problem is None:
                 return answer
-            problem = refusal(call, answer.status, detail_of(answer), answer.headers.get("retry-after"), self.name)
-            if call != "destroy":
-                self._note(problem)
             if not isinstance(problem, SandboxBusy) or time.monotonic() - begun >= longest:
                 raise problem
             self._wait(problem.retry_after or 1.0, given_up)
+
+    def _problem(self, call: Call, answer: Answer) -> AgentError | None:
+        """What an answer that is none means; the breaker is told: being busy or refusing is no trouble, not working is."""
+        if answer.status == 200:
+            if call in INSIDE:  # only a VM that answers proves that the service does its work
+                self.ledger.went(0)
+            return None
+        problem = refusal(call, answer.status, detail_of(answer), answer.headers.get("retry-after"), self.name)
+        if isinstance(problem, SandboxLost) and call != "destroy":
+            self.ledger.went(LOSS)
+        elif type(problem) is Transient:
+            self.ledger.went(FAILURE)
+        return problem
 
     def _pass_limiter(self, until: float, urgent: bool, given_up: Callable[[], bool]) -> None:
         while (wait := self.ledger.admit(urgent)) > 0:
@@ -174,13 +184,6 @@ class Service:
             if given_up():
                 raise Cancelled("the sandbox was closed while it waited for its service")
             time.sleep(min(left, TICK))
-
-    def _note(self, problem: AgentError) -> None:
-        """For the breaker: being busy or refusing is no trouble, not working is."""
-        if isinstance(problem, SandboxLost):
-            self.ledger.went(LOSS)
-        elif isinstance(problem, Transient) and not isinstance(problem, SandboxBusy):
-            self.ledger.went(FAILURE)
 
     def _silence(self, error: NoAnswer, call: Call) -> Transient:
         text = f"the sandbox service {self.name} does not answer ({call}: {error}); is it running? (manage.py check_sandbox)"
