@@ -261,6 +261,18 @@ LLM_ENVIRONMENT = {
 }
 LLM_TOOL_CALLS = env.bool("LLM_TOOL_CALLS", default=True)
 SANDBOX = env.str("SANDBOX", default="auto")
+SANDBOX_ENVIRONMENT = {
+    name: secret(name)
+    for name in (
+        "LOCALE2B_BASE_URL",
+        "LOCALE2B_API_KEY",
+        "LOCALE2B_API_KEY_HEADER",
+        "LOCALE2B_TEMPLATE",
+        "LOCALE2B_MEMORY_MB",
+        "LOCALE2B_VCPUS",
+        "LOCALE2B_REQUESTS_PER_MINUTE",
+    )
+}
 SANDBOX_PARALLEL = env.int("SANDBOX_PARALLEL", default=0)  # 0: twice the cores
 WORKSPACES_DIR = Path(env.str("WORKSPACES_DIR", default=str(DATA_DIR / "workspaces")))
 REPO_ROOTS = [Path(root).resolve() for root in env.list("REPO_ROOTS", default=[])]

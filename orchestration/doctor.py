@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -16,8 +16,12 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models.functions import Now
 
+from agents.errors import AgentError
 from agents.llm import registry as models
 from agents.sandbox import registry as sandboxes
+from agents.sandbox.locale2b import examination
+from agents.sandbox.locale2b.options import Options, from_environment, warnings
+from agents.sandbox.locale2b.provider import Locale2bProvider
 
 from .broker import check_redis, where
 from .errors import BrokerAway, BrokerRefused
@@ -26,6 +30,9 @@ from .states import Queue
 
 Status = Literal["ok", "warn", "fail"]
 START_A_WORKER = "celery -A compymac_site worker --loglevel=info"
+SET_REMOTE = (
+    "Set LOCALE2B_BASE_URL and LOCALE2B_API_KEY (docs/sandboxes.md), or SANDBOX=auto without them for a local sandbox."
+)
 LEAST_DISK = 2 * 1024**3
 RECENT = timedelta(seconds=60)
 
@@ -51,7 +58,47 @@ def examine() -> list[Finding]:
 
 
 def sandbox() -> list[Finding]:
-    """A real trial of each provider, and which one will be used."""
+    """Which provider is used, after a look at it: the remote one where it is set, else a real trial of each local one."""
+    if sandboxes.is_remote(settings.SANDBOX, settings.SANDBOX_ENVIRONMENT):
+        return list(_remote_glance())
+    return _local_sandbox()
+
+
+def remote_sandbox(*, rate: bool = False) -> Iterator[Finding]:
+    """The configured services, tried step by step in a VM each."""
+    try:
+        provider, options = _remote()
+    except AgentError as error:
+        yield Finding("settings", "fail", str(error), SET_REMOTE)
+        return
+    for finding in examination.examine(provider, options, rate=rate):
+        yield Finding(**asdict(finding))
+
+
+def _remote() -> tuple[Locale2bProvider, Options]:
+    options = from_environment(settings.SANDBOX_ENVIRONMENT, "check")
+    scratch = sandboxes.prepare_root(settings.WORKSPACES_DIR) / "scratch"
+    return Locale2bProvider(options, scratch), options
+
+
+def _remote_glance() -> Iterator[Finding]:
+    try:
+        provider, options = _remote()
+    except AgentError as error:
+        yield Finding("sandbox", "fail", str(error), SET_REMOTE)
+        return
+    for sentence in warnings(options):
+        yield Finding("sandbox locale2b", "warn", sentence)
+    seen = [examination.glance(service) for service in provider.services]
+    yield from (Finding(**asdict(finding)) for finding in seen)
+    answering = sum(finding.status == "ok" for finding in seen)
+    detail = f"locale2b is used, {answering} of {len(seen)} services answer ({', '.join(provider.layers)})"
+    yield Finding(
+        "sandbox", "ok" if answering else "fail", detail, "See the remedies above; runs wait until one answers."
+    )
+
+
+def _local_sandbox() -> list[Finding]:
     probes = [sandboxes.probe(name, settings.WORKSPACES_DIR) for name in sandboxes.KNOWN]
     wanted = settings.SANDBOX
     usable = [probe.name for probe in probes if probe.ok and wanted in ("auto", probe.name)]

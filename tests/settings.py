@@ -14,6 +14,8 @@ for _name in (
     "VENICE_API_KEY",
     "REPO_ROOTS",
     "SANDBOX",
+    "LOCALE2B_BASE_URL",
+    "LOCALE2B_API_KEY",
     "CELERY_BROKER_URL",
 ):
     os.environ.pop(_name, None)

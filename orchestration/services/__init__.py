@@ -2,7 +2,7 @@
 
 from .advancing import advance_goal
 from .claiming import claim, current_head, pull, still_mine
-from .controlling import cancel_goal, pause_goal, resume_goal, stand_down
+from .controlling import cancel_goal, lose_sandbox, pause_goal, resume_goal, stand_down
 from .planning import draft_of
 from .recording import (
     Base,
@@ -41,6 +41,7 @@ __all__ = [
     "claim",
     "current_head",
     "draft_of",
+    "lose_sandbox",
     "pause_goal",
     "pause_schedule",
     "pull",

@@ -11,8 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from orchestration import doctor
-
-MARKS = {"ok": "✓", "warn": "!", "fail": "✗"}
+from orchestration.management.findings import tell
 
 
 class Command(BaseCommand):
@@ -35,11 +34,6 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2))
         else:
             for finding in findings:
-                self._tell(finding)
+                tell(self.stdout, finding)
         if any(finding.status == "fail" for finding in findings):
             sys.exit(1)
-
-    def _tell(self, finding: doctor.Finding) -> None:
-        self.stdout.write(f"{MARKS[finding.status]} {finding.name}: {finding.detail}")
-        for line in finding.remedy.splitlines() if finding.status != "ok" else ():
-            self.stdout.write(f"    {line}")
