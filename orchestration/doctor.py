@@ -19,10 +19,10 @@ from agents.sandbox import registry as sandboxes
 
 from .broker import check_redis, where
 from .errors import BrokerAway, BrokerRefused
+from .readiness import LEAST_DISK
 from .selectors.operations import START_A_WORKER, live_workers, unserved_queues
 
 Status = Literal["ok", "warn", "fail"]
-LEAST_DISK = 2 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)

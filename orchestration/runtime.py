@@ -36,7 +36,7 @@ from .states import QUEUE_OF, Queue
 
 log = logging.getLogger(__name__)
 MOST_IN_A_ROW = 8  # runs of one goal that a thread works before it looks at the others
-GRACE = 10.0  # seconds that a drain waits for safe points before it ends what is in flight
+GRACE = 10.0  # seconds that a drain waits at most for what it has ended in flight
 
 
 class Worker:
@@ -163,7 +163,7 @@ class Worker:
     def drain(self) -> None:
         """SIGTERM: take nothing more, give back what stops at a safe point, then end what is in flight. No attempt, no loss."""
         self.active.drain(now=False)
-        ends = time.monotonic() + GRACE
+        ends = time.monotonic() + settings.DRAIN_SECONDS
         while self.active.all() and time.monotonic() < ends:
             time.sleep(0.1)
         self.active.drain(now=True)
@@ -230,7 +230,8 @@ def start_worker(sender: str, instance: object, **_: object) -> None:
     global _worker
     require_own_broker()
     queues = [name for name in instance.app.amqp.queues.consume_from if name in Queue.values]  # type: ignore[attr-defined]
-    _worker = Worker(queues or list(QUEUE_OF.values()), int(settings.CELERY_WORKER_CONCURRENCY))
+    threads = int(getattr(instance, "concurrency", 0) or settings.CELERY_WORKER_CONCURRENCY)
+    _worker = Worker(queues or list(QUEUE_OF.values()), threads)
     dispatch.use(dispatch.publish_now, dispatch.Later(live.ring, "bell"))
     sandboxes.sweep(settings.WORKSPACES_DIR)
     _worker.start()

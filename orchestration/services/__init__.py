@@ -3,6 +3,7 @@
 from .advancing import advance_goal
 from .claiming import claim, current_head, pull, still_mine
 from .controlling import cancel_goal, pause_goal, resume_goal, stand_down
+from .people import Opened, invite, login_link, look_at_link, person, person_in_charge, use_link
 from .planning import draft_of
 from .recording import (
     Base,
@@ -24,13 +25,19 @@ __all__ = [
     "HeadMoved",
     "Judged",
     "Merged",
+    "Opened",
     "advance_goal",
     "artifact_id",
     "cancel_goal",
     "claim",
     "current_head",
     "draft_of",
+    "invite",
+    "login_link",
+    "look_at_link",
     "pause_goal",
+    "person",
+    "person_in_charge",
     "pull",
     "record_base",
     "record_failure",
@@ -45,5 +52,6 @@ __all__ = [
     "submit_piece",
     "sweep",
     "take_turn",
+    "use_link",
     "wake_forgotten",
 ]
