@@ -73,7 +73,7 @@ def beat_age() -> float | None:
     """Seconds since celery-beat last sent a tick, or began; None: never."""
     told = PeriodicTask.objects.filter(name="sweep").aggregate(sent=Max("last_run_at"), begun=Max("date_changed"))
     ticked = Installation.objects.aggregate(at=Max("beat_ticked_at"))["at"]
-    return _age(max(filter(None, (told["sent"], ticked)), default=None))
+    return _age(max(filter(None, (told["sent"], told["begun"], ticked)), default=None))
 
 
 def _age(at: datetime | None) -> float | None:
