@@ -201,7 +201,9 @@ CELERY_WORKER_SEND_TASK_EVENTS = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True  # a worker may start before Redis
-CELERY_BROKER_POOL_LIMIT = 10  # Flower asks 8 questions at once, each by two connections: less than 9 is a deadlock there
+CELERY_BROKER_POOL_LIMIT = (
+    10  # Flower asks 8 questions at once, each by two connections: less than 9 is a deadlock there
+)
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 3600,
     "unacked_restore_interval": 5,

@@ -35,8 +35,9 @@ def is_loopback(host: str) -> bool:
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket on this port, or on the next one that is free. Raises NotStarted with what is wrong with the address."""
-    tried = range(port, port + TRIED) if port else [0]
-    for number in tried:
+    if port not in range(65536):
+        raise NotStarted(f"PORT={port} is no port; they go from 0 (any free one) to 65535")
+    for number in range(port, min(port + TRIED, 65536)) if port else [0]:
         try:
             return _bound(host.strip("[]"), number)
         except OSError as error:
@@ -44,9 +45,7 @@ def listen(host: str, port: int) -> socket.socket:
                 raise NotStarted(
                     f"HOST={host} PORT={number} cannot be used: {error.strerror or error}; set others"
                 ) from error
-        except OverflowError as error:
-            raise NotStarted(f"PORT={number} is no port; they go from 0 (any free one) to 65535") from error
-    raise NotStarted(f"the ports {port} to {port + TRIED - 1} are all taken on {host}; set another PORT")
+    raise NotStarted(f"port {port} and those after it are taken on {host}; set another PORT")
 
 
 def url_of(host: str, port: int) -> str:
