@@ -46,7 +46,8 @@ ALLOWED_HOSTS = [
     "[::1]",
     urlsplit(BASE_URL).hostname or "localhost",
 ]
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+# The server itself speaks http, also where people come by a proxy with https.
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[BASE_URL] if BASE_URL.startswith("https://") else [])
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BASE_URL.startswith("https://")
 
 INSTALLED_APPS = [

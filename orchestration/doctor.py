@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from agents.sandbox import registry as sandboxes
 
 from .broker import check_redis, where
 from .errors import BrokerAway, BrokerRefused
-from .readiness import LEAST_DISK
-from .selectors.operations import START_A_WORKER, live_workers, unserved_queues
+from .readiness import LEAST_DISK, beat_is_heard
+from .selectors.operations import START_A_WORKER, live_workers, unserved_queues, worker_lives_on
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -43,6 +44,21 @@ def examine() -> list[Finding]:
     if database.status == "ok":
         found += [_redis(), *_workers()]
     return found
+
+
+def alive(part: str) -> list[Finding]:
+    """Is this machine's worker, or the installation's beat, still heard of? For health checks: quick, nothing else is looked at."""
+    try:
+        heard = worker_lives_on(socket.gethostname()) if part == "worker" else beat_is_heard()
+    except DatabaseError as error:
+        return [
+            Finding(
+                part, "fail", f"the database cannot be asked: {type(error).__name__}", "Is it running? DATABASE_URL"
+            )
+        ]
+    if heard:
+        return [Finding(part, "ok", "it is heard of")]
+    return [Finding(part, "fail", "nothing was heard of it lately", "Look at its log, and start it again.")]
 
 
 def sandbox() -> list[Finding]:

@@ -41,6 +41,11 @@ def readiness() -> Answer:
     return {"status": "degraded" if degraded else "ok", **parts}
 
 
+def beat_is_heard() -> bool:
+    """Has celery-beat ticked, or begun, lately?"""
+    return bool(_heard(beat_age(), BEAT_MAY_BE_SILENT)["status"] == "ok")
+
+
 def redis_answers() -> bool:
     """Does the broker answer within a second?"""
     with suppress(redis.RedisError, OSError):
