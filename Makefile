@@ -1,12 +1,12 @@
 # `make` alone lists what there is.
 SHELL := /bin/bash
 PY := .venv/bin/python
-export LLM_BASE_URL LLM_MODEL LLM_API_KEY   # `make demo LLM_API_KEY=…` reaches the demo by its environment, never by argv
+# `make up LLM_API_KEY=… PORT=…` reaches the command by its environment, never by argv: make exports what it is given, and only that.
 QUICK := -m "not services" -n 2
 SLOW := -m services
 LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header
 
-.PHONY: help setup demo up test test-sqlite test-postgres check lock clean
+.PHONY: help setup demo up env test test-sqlite test-postgres check lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,9 +18,13 @@ demo: ## the main job, end to end, on a small example (LLM_BASE_URL=… LLM_MODE
 	@scripts/setup
 	@$(PY) manage.py demo
 
-up: ## Redis and a worker for your own goals, until Ctrl-C (LLM_BASE_URL=… LLM_MODEL=… LLM_API_KEY=…)
+up: ## the whole system on this machine, until Ctrl-C (LLM_BASE_URL=… LLM_MODEL=… LLM_API_KEY=… HOST=… PORT=…)
 	@scripts/setup
-	@$(PY) manage.py up
+	@exec $(PY) manage.py up
+
+env: ## .env with random keys, if there is none (for docker compose; `make up` does it by itself)
+	@scripts/setup
+	@$(PY) manage.py up --only-env
 
 test: ## all tests, on SQLite and on PostgreSQL
 	@scripts/setup --dev
@@ -46,6 +50,7 @@ lock: ## requirements*.txt from requirements*.in
 	@$(PY) -m pip install --quiet uv
 	@$(LOCK) requirements.in -o requirements.txt
 	@$(LOCK) -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	@$(LOCK) -c requirements.txt requirements-flower.in -o requirements-flower.txt
 
 clean: ## what was made here: .venv, the demo's folder, caches (not .data)
 	@rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models.functions import Now
 
 from agents.errors import AgentError
 from agents.llm import registry as models
@@ -25,16 +24,13 @@ from agents.sandbox.locale2b.provider import Locale2bProvider
 
 from .broker import check_redis, where
 from .errors import BrokerAway, BrokerRefused
-from .models import Worker
-from .states import Queue
+from .readiness import LEAST_DISK, beat_is_heard
+from .selectors.operations import START_A_WORKER, live_workers, unserved_queues, worker_lives_on
 
 Status = Literal["ok", "warn", "fail"]
-START_A_WORKER = "celery -A compymac_site worker --loglevel=info"
 SET_REMOTE = (
     "Set LOCALE2B_BASE_URL and LOCALE2B_API_KEY (docs/sandboxes.md), or SANDBOX=auto without them for a local sandbox."
 )
-LEAST_DISK = 2 * 1024**3
-RECENT = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +51,21 @@ def examine() -> list[Finding]:
     if database.status == "ok":
         found += [_redis(), *_workers()]
     return found
+
+
+def alive(part: str) -> list[Finding]:
+    """Is this machine's worker, or the installation's beat, still heard of? For health checks: quick, nothing else is looked at."""
+    try:
+        heard = worker_lives_on(socket.gethostname()) if part == "worker" else beat_is_heard()
+    except DatabaseError as error:
+        return [
+            Finding(
+                part, "fail", f"the database cannot be asked: {type(error).__name__}", "Is it running? DATABASE_URL"
+            )
+        ]
+    if heard:
+        return [Finding(part, "ok", "it is heard of")]
+    return [Finding(part, "fail", "nothing was heard of it lately", "Look at its log, and start it again.")]
 
 
 def sandbox() -> list[Finding]:
@@ -206,14 +217,14 @@ def _redis() -> Finding:
 
 
 def _workers() -> Iterator[Finding]:
-    alive = list(Worker.objects.filter(seen_at__gte=Now() - RECENT))
+    alive = live_workers()
     if not alive:
-        yield Finding("workers", "warn", "none is running", START_A_WORKER)
+        yield Finding("workers", "warn", "none is running", f"manage.py up, or only a worker: {START_A_WORKER}")
         return
     used = ", ".join(sorted({worker.sandbox for worker in alive}))
     yield Finding(
         "workers", "ok", f"{len(alive)} with {sum(worker.threads for worker in alive)} threads, sandbox {used}"
     )
-    served = {queue for worker in alive for queue in worker.queues}
-    for queue in sorted(set(Queue.values) - served):
-        yield Finding(f"queue {queue}", "warn", "no worker serves it", f"{START_A_WORKER} --queues={queue}")
+    for state in unserved_queues(alive):
+        waits = f"; {state.waiting} run(s) wait, the oldest {state.oldest_seconds:.0f} s" if state.waiting else ""
+        yield Finding(f"queue {state.queue}", "warn", f"no worker serves it{waits}", state.command)

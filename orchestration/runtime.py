@@ -37,7 +37,7 @@ from .states import QUEUE_OF, Queue
 log = logging.getLogger(__name__)
 MOST_IN_A_ROW = 8  # runs of one goal that a thread works before it looks at the others
 SWEEP_SANDBOXES = 60.0  # seconds between two looks for the sandboxes of killed workers
-GRACE = 10.0  # seconds that a drain waits for safe points before it ends what is in flight
+GRACE = 10.0  # seconds that a drain waits at most for what it has ended in flight
 
 
 class Worker:
@@ -193,7 +193,7 @@ class Worker:
     def drain(self) -> None:
         """SIGTERM: take nothing more, give back what stops at a safe point, then end what is in flight. No attempt, no loss."""
         self.active.drain(now=False)
-        ends = time.monotonic() + GRACE
+        ends = time.monotonic() + settings.DRAIN_SECONDS
         while self.active.all() and time.monotonic() < ends:
             time.sleep(0.1)
         self.active.drain(now=True)

@@ -23,13 +23,12 @@ class Command(BaseCommand):
         parser.epilog = "examples:\n  manage.py doctor\n  manage.py doctor --llm     (one small call, or two)"
         only = parser.add_mutually_exclusive_group()
         only.add_argument("--sandbox", action="store_true", help="the sandbox alone; needs no database and no Redis")
+        only.add_argument("--alive", choices=("worker", "beat"), help="is it heard of? For health checks of containers")
         only.add_argument("--llm", action="store_true", help="ask the model too; costs two small calls")
         parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        findings = doctor.sandbox() if options["sandbox"] else doctor.examine()
-        if options["llm"]:
-            findings += doctor.llm()
+        findings = self._findings(**options)
         if options["json"]:
             self.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2))
         else:
@@ -37,3 +36,10 @@ class Command(BaseCommand):
                 tell(self.stdout, finding)
         if any(finding.status == "fail" for finding in findings):
             sys.exit(1)
+
+    def _findings(self, *, alive: str, sandbox: bool, llm: bool, **_: Any) -> list[doctor.Finding]:
+        if alive:
+            return doctor.alive(alive)
+        if sandbox:
+            return doctor.sandbox()
+        return doctor.examine() + (doctor.llm() if llm else [])
