@@ -183,7 +183,12 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TIMEZONE = "UTC"
 CELERY_ENABLE_UTC = True
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
-CELERY_BEAT_SCHEDULE = {"sweep": {"task": "sweep", "schedule": 30.0, "options": {"queue": "default", "expires": 30}}}
+SCHEDULE_TICK_SECONDS = env.float("SCHEDULE_TICK_SECONDS", default=10.0)
+CELERY_BEAT_SCHEDULE = {  # a tick that nobody took before the next one comes is worth nothing: it expires
+    name: {"task": name, "schedule": seconds, "options": {"queue": "default", "expires": seconds}}
+    for name, seconds in (("submit_due_goals", SCHEDULE_TICK_SECONDS), ("sweep", 30.0))
+}
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5  # seconds; the database scheduler also sees changed rows so soon
 STORE_RESULTS = env.bool("CELERY_STORE_RESULTS", default=False)
 
 # ---- the engine

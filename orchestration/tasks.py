@@ -45,7 +45,13 @@ def review_result(
     return by_hand.review(runtime.worker(), str(self.request.id), result_artifact_id)
 
 
-@shared_task(name="sweep")
+@shared_task(name="sweep", ignore_result=True)
 def sweep() -> dict[str, int]:
     """The spare of the workers' own housekeepers."""
     return services.sweep()
+
+
+@shared_task(name="submit_due_goals", ignore_result=True)
+def submit_due_goals() -> dict[str, int]:
+    """celery-beat's tick: due times of schedules become goals."""
+    return services.submit_due_goals()

@@ -78,8 +78,8 @@ def submit_goal(
         ref=clean_line(ref, "the ref", 250),
         checks=clean_checks(checks),
         limits=_limits(limits),
-        rollouts=_count(rollouts),
-        strategy=_strategy(strategy),
+        rollouts=check_rollouts(rollouts),
+        strategy=check_strategy(strategy),
         allow_check_edits=bool(allow_check_edits),
         origin=origin,
     )
@@ -292,6 +292,12 @@ def _shown(value: object) -> str:
     return repr(str(value)[:200])
 
 
+def check_limits(given: Mapping[str, int] | None) -> dict[str, int]:
+    """Limits that somebody gave, once they are known to be possible."""
+    _limits(given)
+    return dict(given or {})
+
+
 def _limits(given: Mapping[str, int] | None) -> Limits:
     try:
         return Limits(**settings.GOAL_LIMITS).lowered(**(given or {}))
@@ -304,13 +310,13 @@ def _limits_of(goal: Goal) -> Limits:
     return Limits(budget.max_calls, budget.max_tokens, budget.max_commands, budget.max_seconds)
 
 
-def _count(rollouts: object) -> int:
+def check_rollouts(rollouts: object) -> int:
     if not isinstance(rollouts, int) or isinstance(rollouts, bool) or not 1 <= rollouts <= 16:
         raise BadInput(f"rollouts must be a number from 1 to 16, not {rollouts!r}")
     return rollouts
 
 
-def _strategy(strategy: str) -> str:
+def check_strategy(strategy: object) -> str:
     if strategy not in Strategy.values:
         raise BadInput(f"unknown strategy {_shown(strategy)}; there are {', '.join(Strategy.values)}")
-    return strategy
+    return str(strategy)

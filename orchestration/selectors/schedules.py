@@ -1,0 +1,67 @@
+"""Schedules as people see them: in words, with their next times, what became of the last ones, and whether anybody ticks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from cron_descriptor import Options, get_description
+from cron_descriptor.Exception import FormatException
+from django.db.models import Prefetch
+from django.utils import timezone
+
+from ..models import Installation, Occurrence, RecurringGoal
+from ..schedule import next_times, parse_cron, zone_of
+from .access import schedules_for
+
+SILENT = timedelta(minutes=2)  # beat ticks every few seconds; so long without one is an alarm
+WORDS = Options()
+WORDS.use_24hour_time_format = True
+STRIP = 10  # last occurrences that a list shows
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRow:
+    """One schedule with what is computed about it. `times` are aware datetimes in the schedule's own zone."""
+
+    schedule: RecurringGoal
+    words: str
+    times: list[datetime]
+    occurrences: list[Occurrence]
+
+
+def schedule_rows(user: Any, count: int = 5) -> list[ScheduleRow]:
+    """All schedules of `user` by name: two queries, however many there are."""
+    newest = Occurrence.objects.select_related("goal").order_by("-due_at")[:STRIP]
+    rows = schedules_for(user).select_related("repository", "owner")
+    return [
+        schedule_row(row, row.shown, count) for row in rows.prefetch_related(Prefetch("occurrences", newest, "shown"))
+    ]
+
+
+def schedule_row(schedule: RecurringGoal, occurrences: Iterable[Occurrence], count: int = 5) -> ScheduleRow:
+    return ScheduleRow(schedule, in_words(schedule.cron), upcoming(schedule, count), list(occurrences))
+
+
+def upcoming(schedule: RecurringGoal, count: int = 5) -> list[datetime]:
+    """Its next due times; none while it is paused."""
+    if schedule.is_paused:
+        return []
+    zone = zone_of(schedule.zone)
+    return [due.astimezone(zone) for due in next_times(parse_cron(schedule.cron), zone, timezone.now(), count)]
+
+
+def in_words(cron: str) -> str:
+    """`30 2 * * *` → "At 02:30"; the expression itself where the library has no words for it."""
+    try:
+        return str(get_description(cron, WORDS))
+    except (FormatException, ValueError, IndexError, KeyError):
+        return cron
+
+
+def beat_silence() -> tuple[datetime | None, bool]:
+    """(when celery-beat last ticked, is that so long ago that somebody should look)."""
+    ticked = Installation.objects.values_list("beat_ticked_at", flat=True).first()
+    return ticked, ticked is None or timezone.now() - ticked > SILENT
