@@ -55,7 +55,9 @@ def artifacts_for(user: Any) -> QuerySet[Artifact]:
 
 
 def repositories_for(user: Any) -> QuerySet[Repository]:
-    return Repository.objects.all() if getattr(user, "is_active", False) else Repository.objects.none()
+    """Those that a new goal may start from; a removed one is only known to the goals that were made of it."""
+    offered = Repository.objects.filter(removed_at=None)
+    return offered if getattr(user, "is_active", False) else offered.none()
 
 
 def _mine(rows: QuerySet[Any], user: Any, owner: str) -> QuerySet[Any]:

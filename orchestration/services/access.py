@@ -14,7 +14,7 @@ from django.utils import timezone
 from ..errors import BadInput, NotFound
 from ..models import ApiToken
 from ..transitions import repeatable
-from .submitting import clean_line
+from .cleaning import clean_line
 
 PREFIX = "cmk_"  # so that a scanner for leaked secrets, and a person, know what it is
 SECRET = re.compile(r"cmk_[A-Za-z0-9_-]{43}")
