@@ -15,7 +15,7 @@ ID = re.compile(r"[0-9a-f-]{4,36}", re.IGNORECASE)
 
 
 class GoalFilter(django_filters.FilterSet):  # type: ignore[misc]  # no stubs
-    q = django_filters.CharFilter(method="search", label="text, id or repository")
+    q = django_filters.CharFilter(method="search", label="text, id or repository", max_length=200)
     status = django_filters.MultipleChoiceFilter(choices=GoalStatus.choices)
     verified = django_filters.BooleanFilter()
     repository = django_filters.UUIDFilter(field_name="repository_id")
