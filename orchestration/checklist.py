@@ -40,7 +40,7 @@ def first_steps(facts: Facts) -> tuple[Item, ...]:
         Item(
             "celery-beat ticks",
             facts.beat,
-            "It starts scheduled goals. `make up` runs it too.",
+            "It starts scheduled goals (make up runs it already).",
             command="celery -A compymac_site beat",
         ),
         Item(

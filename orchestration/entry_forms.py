@@ -89,6 +89,11 @@ class NewToken(forms.Form):
         choices=list(AGES.items()), required=False, coerce=lambda days: timedelta(days=int(days)), empty_value=None
     )
 
+    def problem(self) -> str:
+        """What is wrong with the whole of it, in a sentence."""
+        said = {name: str(words[0]) for name, words in self.errors.items()}
+        return "this form is too old or was changed; load the page again." if "key" in said else " ".join(said.values())
+
 
 class Place(forms.Form):
     """Where in the list: how many rows, and on which side of which goal."""

@@ -12,6 +12,7 @@ urlpatterns = [
     path("", overview.overview, name="overview"),
     path("goals/", goal_list.goal_list, name="goal-list"),
     path("goals/new/", new_goal.new_goal, name="goal-new"),
+    path("goals/<uuid:goal_id>/", goal_list.goal_list, name="goal-detail"),  # panel-b's page takes this place
     path("repositories/", repositories.repository_list, name="repository-list"),
     path("workers/", workers.worker_list, name="worker-list"),
     path("tokens/", tokens.token_list, name="token-list"),

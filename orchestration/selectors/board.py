@@ -71,7 +71,8 @@ class GoalRow:
 
     @property
     def words(self) -> str:
-        return row_words(self)
+        said = row_words(self)
+        return said[:1].upper() + said[1:]
 
 
 def row_words(row: GoalRow) -> str:

@@ -15,7 +15,8 @@ from ..models import RecurringGoal
 from ..states import OPEN_GOAL, GoalStatus
 from .access import goals_for, schedules_for
 from .board import GoalRow, goal_rows
-from .fleet import QueueRow, living_workers, queue_rows, unserved_queues
+from .fleet import waiting_for_nobody
+from .operations import QueueState, live_workers, queue_states
 from .schedules import beat_silence, upcoming
 
 LATELY = timedelta(hours=24)
@@ -78,8 +79,8 @@ class Overview:
     running_count: int
     open_count: int
     day: Day
-    queues: list[QueueRow]
-    unserved: list[QueueRow]
+    queues: list[QueueState]
+    unserved: list[QueueState]
     workers: int
     ticked_at: datetime | None
     is_beat_silent: bool
@@ -95,9 +96,9 @@ class Overview:
 
 def overview_page(user: Any) -> Overview:
     mine = goals_for(user)
-    workers = living_workers()
-    queues = queue_rows(workers)
-    alone = [row.name for row in queues if row.workers == 0]
+    workers = live_workers()
+    queues = queue_states(workers)
+    alone = [state.queue for state in queues if not state.workers]
     stuck = ~Q(stuck="") & Q(status__in=OPEN_GOAL)
     failed = Q(status=GoalStatus.FAILED, ended_at__gte=timezone.now() - LATELY, retries=None)
     needs = mine.filter(Q(status__in=WAITS) | stuck | failed)
@@ -112,7 +113,7 @@ def overview_page(user: Any) -> Overview:
         open_count=mine.filter(status__in=OPEN_GOAL).count(),
         day=_day(mine),
         queues=queues,
-        unserved=unserved_queues(queues),
+        unserved=waiting_for_nobody(queues),
         workers=len(workers),
         ticked_at=ticked_at,
         is_beat_silent=silent,

@@ -60,7 +60,7 @@ def chips(query: QueryDict, counts: Mapping[str, int]) -> list[Chip]:
 def filters_in(query: QueryDict) -> list[Filter]:
     """Those beside the statuses."""
     return [
-        Filter(label, query[name], _link(query, drop=(name, *PLACE)))
+        Filter(label, str(query[name]), _link(query, drop=(name, *PLACE)))
         for name, label in OTHERS.items()
         if query.get(name)
     ]

@@ -9,17 +9,17 @@ from ..entry_forms import Place
 from ..filters import GoalFilter
 from ..selectors.access import goals_for, repositories_for
 from ..selectors.board import goal_page, shown_counts
-from ..selectors.fleet import queue_rows
+from ..selectors.operations import unserved_queues
 from .asking import page_or_fragment
 from .chips import chips, complaints, edge, filters_in, without_status
 
 
 @require_safe
-def goal_list(request: HttpRequest) -> HttpResponse:
+def goal_list(request: HttpRequest, **_: object) -> HttpResponse:
     goals, query = goals_for(request.user), request.GET
     chosen, place = GoalFilter(query, queryset=goals), Place(query)
     every_status = GoalFilter(without_status(query), queryset=goals)
-    unserved = [row.name for row in queue_rows() if not row.is_served]
+    unserved = [state.queue for state in unserved_queues()]
     page = goal_page(goals, chosen.qs, unserved=unserved, **place.where())
     context = {
         "page": page,

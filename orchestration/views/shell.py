@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from ..models import RecurringGoal
-from ..selectors.fleet import unserved_queues
+from ..selectors.fleet import waiting_for_nobody
 from ..selectors.schedules import beat_silence
 
 THEMES = ("system", "light", "dark")
@@ -26,7 +26,7 @@ class Alarms:
 def alarms() -> Alarms:
     """Four small queries, whatever there is."""
     _, silent = beat_silence()
-    return Alarms(len(unserved_queues()), silent and RecurringGoal.objects.filter(paused_at=None).exists())
+    return Alarms(len(waiting_for_nobody()), silent and RecurringGoal.objects.filter(paused_at=None).exists())
 
 
 def theme_of(request: HttpRequest) -> str:

@@ -17,6 +17,7 @@ from ..selectors.access import tokens_for
 from ..services.access import revoke_token
 from ..services.once import create_token_once
 
+FIRST = {"days": "90"}
 LATE = "This form was used already, and a secret is shown only once: revoke that token and make another."
 
 
@@ -24,18 +25,21 @@ LATE = "This form was used already, and a secret is shown only once: revoke that
 @require_http_methods(["GET", "HEAD", "POST"])
 def token_list(request: HttpRequest) -> HttpResponse:
     """A new token's secret is in the answer to the POST and nowhere else: not in the session, not in an address."""
-    form = NewToken(request.POST if request.method == "POST" else None, initial={"days": "90"})
-    shown: dict[str, object] = {}
-    if request.method == "POST" and form.is_valid():
-        try:
-            token, secret = create_token_once(**form.cleaned_data, by=request.user)
-            shown = {"made": token, "secret": secret, "late": "" if secret else LATE}
-            form = NewToken(initial={"days": "90"})
-        except BadInput as error:
-            shown = {"problem": str(error)}
-    tokens = tokens_for(request.user)
-    context = {"form": form, "tokens": tokens, "key": uuid.uuid4().hex, **shown}
-    return render(request, "orchestration/token_list.html", context, status=422 if "problem" in shown else 200)
+    if request.method != "POST":
+        return _page(request, NewToken(initial=FIRST))
+    form = NewToken(request.POST)
+    if not form.is_valid():
+        return _page(request, form, problem=form.problem(), status=422)
+    try:
+        token, secret = create_token_once(**form.cleaned_data, by=request.user)
+    except BadInput as error:
+        return _page(request, form, problem=str(error), status=422)
+    return _page(request, NewToken(initial=FIRST), made=token, secret=secret, late="" if secret else LATE)
+
+
+def _page(request: HttpRequest, form: NewToken, status: int = 200, **shown: object) -> HttpResponse:
+    context = {"form": form, "tokens": tokens_for(request.user), "key": uuid.uuid4().hex, **shown}
+    return render(request, "orchestration/token_list.html", context, status=status)
 
 
 @require_POST
