@@ -98,6 +98,15 @@ def first_line(text: str, longest: int = 160) -> str:
     return f"{line[: longest - 1]}…" if len(line) > longest else line
 
 
+def title_of(text: str, longest: int = 100) -> str:
+    """The beginning of a goal's text as one line; a long one ends at a word."""
+    line = " ".join(text.split())
+    if len(line) <= longest:
+        return line
+    cut = line[:longest]
+    return f"{cut.rsplit(' ', 1)[0] if ' ' in cut[longest // 2 :] else cut}…"
+
+
 def _counted(row: GoalRow) -> str:
     return f"{row.done} of {row.steps} steps, " if row.steps else ""
 
@@ -119,7 +128,7 @@ def goal_rows(goals: QuerySet[Goal], unserved: Iterable[str] = ()) -> list[GoalR
     return [
         GoalRow(
             goal,
-            first_line(goal.head) or str(goal),
+            title_of(goal.head) or str(goal),
             *counted.get(goal.pk, (0, 0)),
             works.get(goal.pk, Work()),
             alone,
