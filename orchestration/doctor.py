@@ -62,6 +62,9 @@ def sandbox() -> list[Finding]:
             "" if usable[0] == next(iter(sandboxes.KNOWN)) else " (the second provider: it has no loopback network)"
         )
         return [*findings, Finding("sandbox", "ok", f"{usable[0]} is used{instead}")]
+    if wanted not in ("auto", *sandboxes.KNOWN):
+        known = f"Set SANDBOX to auto, {' or '.join(sandboxes.KNOWN)}."
+        return [*findings, Finding("sandbox", "fail", f"SANDBOX={wanted} is not known", known)]
     why = f"SANDBOX={wanted} cannot start" if wanted != "auto" else "none can start; nothing runs without one"
     return [*findings, Finding("sandbox", "fail", why, "See the remedies above.")]
 
@@ -155,7 +158,10 @@ def _workers() -> Iterator[Finding]:
     if not alive:
         yield Finding("workers", "warn", "none is running", f"manage.py up, or only a worker: {START_A_WORKER}")
         return
-    yield Finding("workers", "ok", f"{len(alive)} with {sum(worker.threads for worker in alive)} threads")
+    used = ", ".join(sorted({worker.sandbox for worker in alive}))
+    yield Finding(
+        "workers", "ok", f"{len(alive)} with {sum(worker.threads for worker in alive)} threads, sandbox {used}"
+    )
     for state in unserved_queues(alive):
         waits = f"; {state.waiting} run(s) wait, the oldest {state.oldest_seconds:.0f} s" if state.waiting else ""
         yield Finding(f"queue {state.queue}", "warn", f"no worker serves it{waits}", state.command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from .views import appearance, goal_list, new_goal, overview, repositories, tokens, workers
+from .views import appearance, goal_list, new_goal, overview, repositories, schedules, tokens, workers
 
 app_name = "orchestration"
 urlpatterns = [
@@ -20,4 +20,12 @@ urlpatterns = [
     path("theme/", appearance.choose_theme, name="theme"),
     path("login/", auth.LoginView.as_view(template_name="orchestration/login.html"), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
+    path("schedules/", schedules.schedule_list, name="schedule-list"),
+    path("schedules/new/", schedules.schedule_new, name="schedule-new"),
+    path("schedules/<uuid:schedule_id>/", schedules.schedule_detail, name="schedule-detail"),
+    path("schedules/<uuid:schedule_id>/change/", schedules.schedule_change, name="schedule-change"),
+    path("schedules/<uuid:schedule_id>/run/", schedules.schedule_run, name="schedule-run"),
+    path("schedules/<uuid:schedule_id>/pause/", schedules.schedule_pause, name="schedule-pause"),
+    path("schedules/<uuid:schedule_id>/resume/", schedules.schedule_resume, name="schedule-resume"),
+    path("schedules/<uuid:schedule_id>/remove/", schedules.schedule_remove, name="schedule-remove"),
 ]

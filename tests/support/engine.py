@@ -35,6 +35,7 @@ class Engine:
         )
         self.model: DemoServer | None = None
         self.key = ""
+        self.llm_env: dict[str, str] = {}
 
     def serve(
         self, answerer: Callable[[Any], dict[str, Any]], faults: Faults | None = None, key: str = ""
@@ -88,4 +89,5 @@ class Engine:
 
     def _llm(self) -> Any:
         assert self.model is not None, "the test serves a model first"
-        return from_environment({"LLM_BASE_URL": self.model.url, "LLM_MODEL": "test-model", "LLM_API_KEY": self.key})
+        env = {"LLM_BASE_URL": self.model.url, "LLM_MODEL": "test-model", "LLM_API_KEY": self.key}
+        return from_environment(env | self.llm_env)
