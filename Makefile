@@ -6,7 +6,7 @@ QUICK := -m "not services" -n 2
 SLOW := -m services
 LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header
 
-.PHONY: help setup demo up env test test-sqlite test-postgres check lock clean
+.PHONY: help setup demo up env test test-sqlite test-postgres check screenshots lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ check: ## lint, format, types, import rules, migrations; no services
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-cache
 	@DATA_DIR="$$(mktemp -d)" $(PY) manage.py makemigrations --check --dry-run
+
+screenshots: ## pictures of the panel with the demo goal, into docs/images (needs chromium)
+	@scripts/setup --dev
+	@$(PY) scripts/screenshots.py
 
 lock: ## requirements*.txt from requirements*.in
 	@$(PY) -m pip install --quiet uv

@@ -123,6 +123,7 @@ CONTENT_SECURITY_POLICY = {
         "form-action": ["'self'"],
     }
 }
+MESSAGE_TAGS = {25: "good", 30: "attention", 40: "bad"}  # success, warning, error: the panel's own colour roles
 ROOT_URLCONF = "compymac_site.urls"
 WSGI_APPLICATION = "compymac_site.wsgi.application"
 ASGI_APPLICATION = "compymac_site.asgi.application"
@@ -136,6 +137,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "orchestration.views.shell.shell",
             ]
         },
     }

@@ -45,7 +45,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """All that costs nothing; without a database only what needs none."""
-    found = [_python(), _git(), _data_folder(), _disk(), *sandbox(), _llm_settings()]
+    found = [_python(), _git(), _data_folder(), _disk(), *sandbox(), model_settings()]
     database = _database()
     found.append(database)
     if database.status == "ok":
@@ -180,7 +180,7 @@ def _disk() -> Finding:
     return Finding("disk", "ok", shown)
 
 
-def _llm_settings() -> Finding:
+def model_settings() -> Finding:
     env = settings.LLM_ENVIRONMENT
     if not env["LLM_BASE_URL"] and not env["VENICE_API_KEY"]:
         return Finding("model settings", "warn", "no model is set", models.HOW)

@@ -5,11 +5,30 @@ from __future__ import annotations
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from .views import access, overview, probes, schedules
+from .views import (
+    access,
+    appearance,
+    goal_list,
+    new_goal,
+    overview,
+    probes,
+    repositories,
+    schedules,
+    tokens,
+    workers,
+)
 
 app_name = "orchestration"
 urlpatterns = [
     path("", overview.overview, name="overview"),
+    path("goals/", goal_list.goal_list, name="goal-list"),
+    path("goals/new/", new_goal.new_goal, name="goal-new"),
+    path("goals/<uuid:goal_id>/", goal_list.goal_list, name="goal-detail"),  # panel-b's page takes this place
+    path("repositories/", repositories.repository_list, name="repository-list"),
+    path("workers/", workers.worker_list, name="worker-list"),
+    path("tokens/", tokens.token_list, name="token-list"),
+    path("tokens/<uuid:token_id>/revoke/", tokens.token_revoke, name="token-revoke"),
+    path("theme/", appearance.choose_theme, name="theme"),
     path("login/", auth.LoginView.as_view(template_name="orchestration/login.html"), name="login"),
     path("login/link/<str:uid>/<str:token>/", access.login_link, name="login-link"),
     path("login/password/", access.set_password, name="set-password"),

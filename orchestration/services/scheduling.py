@@ -20,17 +20,9 @@ from ..models import Goal, Installation, Occurrence, RecurringGoal, Repository
 from ..schedule import BadSchedule, decide, next_times, parse_cron, passed, zone_of
 from ..states import OPEN_GOAL, MissedPolicy, OccurrenceOutcome, OverlapPolicy
 from ..transitions import repeatable
-from .submitting import (
-    check_limits,
-    check_rollouts,
-    check_strategy,
-    clean_checks,
-    clean_context,
-    clean_line,
-    clean_repository,
-    clean_text,
-    submit_goal,
-)
+from .cleaning import clean_checks, clean_context, clean_line, clean_text
+from .repositories import find_place
+from .submitting import check_limits, check_rollouts, check_strategy, submit_goal
 
 log = logging.getLogger(__name__)
 TWICE = timedelta(seconds=5)  # two "run now" so close together are one wish
@@ -252,7 +244,7 @@ def _cleaned(wanted: dict[str, Any]) -> dict[str, Any]:
 def _repository(repo: Repository | str | None, allow: bool) -> Repository | None:
     if not repo or isinstance(repo, Repository):
         return repo or None
-    return Repository.objects.get_or_create(path=clean_repository(repo, allow=allow))[0]
+    return Repository.objects.get_or_create(path=find_place(repo, allow=allow))[0]
 
 
 def _named(value: object) -> str:

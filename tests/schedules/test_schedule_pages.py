@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from orchestration import dispatch, services
@@ -126,10 +128,12 @@ def test_a_stranger_logs_in_first_and_a_form_needs_its_token(ada: Client) -> Non
     assert strict.post("/schedules/new/", TYPED).status_code == 403
 
 
-def test_a_page_takes_the_same_queries_for_one_and_for_many(ada: Client, django_assert_max_num_queries: Any) -> None:
-    owner = User.objects.get(username="ada")
-    for number in range(15):
-        services.add_schedule(name=f"s{number}", cron="0 1 * * *", text="x", owner=owner)
-    ada.get("/schedules/")
-    with django_assert_max_num_queries(6):
-        ada.get("/schedules/")
+def test_a_page_takes_the_same_queries_for_one_and_for_many(ada: Client) -> None:
+    owner, counts = User.objects.get(username="ada"), []
+    for more in (1, 14):
+        for number in range(more):
+            services.add_schedule(name=f"{more}-{number}", cron="0 1 * * *", text="x", owner=owner)
+        with CaptureQueriesContext(connection) as asked:
+            assert ada.get("/schedules/").status_code == 200
+        counts.append(len(asked))
+    assert counts[0] == counts[1]
