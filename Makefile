@@ -11,7 +11,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## system packages (asks first), .venv, a trial of the sandbox
-	@scripts/setup
+	@scripts/setup --trial
 
 demo: ## the main job, end to end, on a small example (LLM_BASE_URL=… LLM_MODEL=… LLM_API_KEY=… for your own model)
 	@scripts/setup

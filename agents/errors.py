@@ -21,9 +21,13 @@ from __future__ import annotations
 
 
 class AgentError(Exception):
-    """Root of the tree; catch it to handle every expected end."""
+    """Root of the tree; catch it to handle every expected end. `billed`: it may have cost what it was to cost; nobody knows."""
 
     kind = "unknown"
+
+    def __init__(self, message: str = "", *, billed: bool = False) -> None:
+        super().__init__(message)
+        self.billed = billed
 
 
 class Transient(AgentError):
@@ -31,8 +35,8 @@ class Transient(AgentError):
 
     kind = "transient"
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, retry_after: float | None = None, billed: bool = False) -> None:
+        super().__init__(message, billed=billed)
         self.retry_after = retry_after
 
 

@@ -9,11 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 from kombu import Queue
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.FileAwareEnv()
+
+class Environment(environ.FileAwareEnv):  # type: ignore[misc]
+    """The environment; a number that is none is named."""
+
+    def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().get_value(var, *args, **kwargs)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{var}: {error}") from error
+
+
+env = Environment()
 environ.Env.read_env(str(BASE_DIR / ".env"))
 
 
@@ -86,20 +98,25 @@ SQLITE_OPTIONS = {
     "timeout": 20,
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
 }
-POSTGRES_SESSION = (
-    "-c lock_timeout=5s -c idle_in_transaction_session_timeout=15s -c statement_timeout=30s -c tcp_user_timeout=10000"
-)
+POSTGRES_SESSION = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=15s -c statement_timeout=30s"
 
 
 def database(url: str) -> dict[str, Any]:
     """Django's settings for a database address; each kind of server gets the options that our transactions rely on."""
+    if url.split(":", 1)[0] not in environ.Env.DB_SCHEMES:
+        raise ImproperlyConfigured(
+            "DATABASE_URL is not the address of a database: postgres://user:password@host/name, or sqlite:////path/to/file"
+        )
     config: dict[str, Any] = environ.Env.db_url_config(url)
     if config["ENGINE"].endswith("sqlite3"):
         config["OPTIONS"] = SQLITE_OPTIONS
     else:
         # 100 threads share few connections: one is only held for a transaction, never while a model or a command runs.
+        config["CONN_HEALTH_CHECKS"] = (
+            True  # a restarted server leaves the pool full of dead ones, each good for one failure
+        )
         config["OPTIONS"] = {
-            "options": POSTGRES_SESSION.replace(" -c tcp_user_timeout=10000", ""),
+            "options": POSTGRES_SESSION,
             "tcp_user_timeout": 10000,
             "pool": {"min_size": 0, "max_size": DATABASE_POOL_SIZE, "timeout": 15},
         }
@@ -108,7 +125,10 @@ def database(url: str) -> dict[str, Any]:
 
 DATABASES = {"default": database(DATABASE_URL)}
 if DATABASE_URL.startswith("sqlite"):
-    Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(f"the folder of the database cannot be made ({error}): set DATA_DIR") from error
 
 # ---- Redis and Celery: a lossy wake-up (reference: celery-redis.md); rows are the truth
 
@@ -120,6 +140,7 @@ _own = OWN_REDIS_FILE.read_text().strip() if OWN_REDIS and OWN_REDIS_FILE.exists
 REDIS_URL = _redis or _broker or _own or "redis://127.0.0.1:6379/0"
 CELERY_BROKER_URL = _broker or REDIS_URL
 CELERY_RESULT_BACKEND = env.str("CELERY_RESULT_BACKEND", default="django-db")
+CELERY_RESULT_EXTENDED = True  # a stored result says which task it is of
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -132,6 +153,12 @@ CELERY_TASK_PUBLISH_RETRY = False  # the housekeeper is the retry
 CELERY_TASK_DEFAULT_QUEUE = "default"
 # A bare worker serves all of them; `--queues=` narrows it.
 CELERY_TASK_QUEUES = [Queue(name) for name in ("planning", "execution", "review", "default")]
+# What a person calls by `.delay()` goes where the engine's own messages go, so that `--queues=planning,execution,review` has it.
+CELERY_TASK_ROUTES = {
+    "plan_task": {"queue": "planning"},
+    "execute_step": {"queue": "execution"},
+    "review_result": {"queue": "review"},
+}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # a message must not wait behind a long model call while others idle
 CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_POOL = "threads"  # the work is waiting; 100 slots cost 46 MiB

@@ -114,6 +114,9 @@ def _local_sandbox() -> list[Finding]:
             "" if usable[0] == next(iter(sandboxes.KNOWN)) else " (the second provider: it has no loopback network)"
         )
         return [*findings, Finding("sandbox", "ok", f"{usable[0]} is used{instead}")]
+    if wanted not in ("auto", *sandboxes.KNOWN):
+        known = f"Set SANDBOX to auto, {' or '.join(sandboxes.KNOWN)}."
+        return [*findings, Finding("sandbox", "fail", f"SANDBOX={wanted} is not known", known)]
     why = f"SANDBOX={wanted} cannot start" if wanted != "auto" else "none can start; nothing runs without one"
     return [*findings, Finding("sandbox", "fail", why, "See the remedies above.")]
 
@@ -207,7 +210,10 @@ def _workers() -> Iterator[Finding]:
     if not alive:
         yield Finding("workers", "warn", "none is running", START_A_WORKER)
         return
-    yield Finding("workers", "ok", f"{len(alive)} with {sum(worker.threads for worker in alive)} threads")
+    used = ", ".join(sorted({worker.sandbox for worker in alive}))
+    yield Finding(
+        "workers", "ok", f"{len(alive)} with {sum(worker.threads for worker in alive)} threads, sandbox {used}"
+    )
     served = {queue for worker in alive for queue in worker.queues}
     for queue in sorted(set(Queue.values) - served):
         yield Finding(f"queue {queue}", "warn", "no worker serves it", f"{START_A_WORKER} --queues={queue}")

@@ -39,11 +39,15 @@ class RedisServer:
         """Start and wait until it answers; a fixed port stays the same after a stop."""
         self.folder.mkdir(parents=True, exist_ok=True)
         tries = 1 if self.port else 5
-        for _ in range(tries):
-            port = self.port or _free_port()
-            if self._start_on(port):
-                self.port = port
-                return self
+        try:
+            for _ in range(tries):
+                port = self.port or _free_port()
+                if self._start_on(port):
+                    self.port = port
+                    return self
+        except BaseException:  # Ctrl-C, say: nobody else will stop what was just started
+            self.kill()
+            raise
         raise BrokerAway(f"{find_binary()} did not start; the end of its log:\n{self._log_tail()}")
 
     def stop(self) -> None:
@@ -83,9 +87,9 @@ class RedisServer:
             "daemonize": "no",
         }
         argv = [find_binary(), *(word for name, value in options.items() for word in (f"--{name}", value))]
-        self._process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        nowhere = subprocess.DEVNULL
+        # a session of its own: Ctrl-C in the terminal would end it before the worker that still needs it
+        self._process = subprocess.Popen(argv, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
         ends = time.monotonic() + STARTS_WITHIN
         with redis.Redis(host="127.0.0.1", port=port, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
             while time.monotonic() < ends and self._process.poll() is None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from django.core.management import get_commands
+from django.core.management import get_commands, load_command_class
 
 BASE = Path(__file__).resolve().parent.parent
 ARCHITECTURE = (BASE / "docs" / "architecture.md").read_text()
@@ -49,3 +52,29 @@ def test_what_the_readme_links_to_is_there() -> None:
     links = re.findall(r"\]\(([\w./]+)\)", README)
     assert links
     assert all((BASE / link).exists() for link in links)
+
+
+def test_the_imports_of_the_readme_work_in_plain_python(tmp_path: Path) -> None:
+    lines = re.findall(r"^from (?:agents|orchestration)\S* import .*", README, re.M)
+    assert len(lines) > 3
+    env = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=BASE, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_each_command_of_ours_has_an_example_in_its_help() -> None:
+    ours = {name for name, app in get_commands().items() if app == "orchestration"}
+    assert ours == {"demo", "demo_llm", "doctor", "goal", "sweep", "up"}
+    for name in ours - {"goal"}:
+        assert re.search(
+            "examples?:",
+            load_command_class("orchestration", name).create_parser("manage.py", name).format_help().lower(),
+        )
+
+
+@pytest.mark.parametrize("verb", ["submit", "list", "show", "watch", "cancel", "retry", "resume", "apply"])
+def test_each_verb_of_goal_has_an_example_in_its_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        load_command_class("orchestration", "goal").create_parser("manage.py", "goal").parse_args([verb, "--help"])
+    assert ended.value.code == 0
+    assert f"example: manage.py goal {verb}" in capsys.readouterr().out

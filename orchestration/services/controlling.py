@@ -31,10 +31,10 @@ def cancel_goal(goal_id: Any, *, by: str = "shell", reason: str = "") -> Goal:
             goal.cancelled_at = timezone.now()
             Goal.objects.filter(pk=goal.pk).update(cancelled_at=goal.cancelled_at)
             change.note("goal.cancel_asked", reason=reason)
-        Budget.objects.filter(goal=goal).update(open=False)
         if goal.status != GoalStatus.CANCELLING:
-            change.move(goal, GoalStatus.CANCELLING, reason=reason)
+            change.move(goal, GoalStatus.CANCELLING, reason=reason or "cancelled")
         advance(change)
+        Budget.objects.filter(goal=goal).update(open=False)
         return goal
 
 
@@ -62,12 +62,14 @@ def resume_goal(goal_id: Any, *, limits: Mapping[str, int] | None = None, by: st
         cap = goal.paused_cap
         if cap and cap not in raised:
             raise BadInput(f"goal {goal.short_id} paused at its limit of {cap}: resume it with a higher one")
+        Goal.objects.filter(pk=goal.pk).update(reason="")
         if "seconds" in raised:
             started = goal.started_at or timezone.now()
             Goal.objects.filter(pk=goal.pk).update(deadline_at=started + timedelta(seconds=raised["seconds"]))
-        Budget.objects.filter(goal=goal).update(open=True, **{f"max_{name}": value for name, value in raised.items()})
         change.move(goal, GoalStatus.QUEUED, paused_cap="", data={"limits": raised})
         advance(change)
+        higher = {f"max_{name}": value for name, value in raised.items()}
+        Budget.objects.filter(goal=goal).update(open=not goal.is_gated, **higher)
         for run in Run.objects.filter(goal=goal, status=RunStatus.QUEUED):
             change.wake(run)
         return goal

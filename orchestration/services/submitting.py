@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from agents.contracts import PlanDraft
+from agents.text import storable_json
 
 from ..budget import Limits
 from ..errors import BadInput, IllegalMove
@@ -23,7 +24,7 @@ from ..transitions import Change, locked, repeatable
 from .advancing import advance
 from .planning import add_plan, carry_over
 
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 MOST_CHECKS = 20
 DIVERSITY = (
     "",
@@ -87,7 +88,7 @@ def submit_goal(
         raise BadInput(
             "setup commands and toolchains belong to a repository that is named by its owner: give --repo too"
         )
-    place = clean_repository(repo, allow=allow_repo) if repo else None
+    place = None if repo is None else clean_repository(repo, allow=allow_repo)
     return _submit(wish, place, clean_script(setup), clean_toolchain(toolchain), by)
 
 
@@ -105,7 +106,10 @@ def submit_piece(
         return known
     wish = Wish(clean_text(text), clean_context(context), origin="task", only=kind.value, task_id=task_id)
     place = clean_repository(repo, allow=False) if repo else None
-    return _submit(wish, place, "", (), None, plan)
+    try:
+        return _submit(wish, place, "", (), None, plan)
+    except IntegrityError:  # its double was faster
+        return Goal.objects.get(task_id=task_id)
 
 
 @repeatable
@@ -114,6 +118,8 @@ def retry_goal(goal_id: Any, *, by: str = "shell", limits: Mapping[str, int] | N
     old = Goal.objects.get(pk=goal_id)
     if not old.is_terminal:
         raise IllegalMove(f"goal {old.short_id} is {old.status}; only an ended goal can be retried (cancel it first)")
+    if old.only:
+        raise IllegalMove(f"goal {old.short_id} is one piece of work that a task was called with: call the task again")
     copied = ("text", "context", "repository", "base_ref", "checks", "allow_check_edits", "rollouts_wanted", "strategy")
     with transaction.atomic():
         goal = Goal.objects.create(**{name: getattr(old, name) for name in copied}, retry_of=old, origin="retry")
@@ -236,13 +242,15 @@ def clean_context(context: Mapping[str, Any] | None) -> dict[str, Any]:
         return {}
     try:
         text = json.dumps(dict(context), allow_nan=False)
-    except (TypeError, ValueError) as error:
+        value = dict(json.loads(text))
+        is_storable = storable_json(value) == value
+    except (TypeError, ValueError, RecursionError) as error:
         raise BadInput(f"the context must be a JSON object: {error}") from error
     if len(text) > settings.GOAL_TEXT_MAX_BYTES:
         raise BadInput(f"the context has {len(text)} bytes as JSON, the limit is {settings.GOAL_TEXT_MAX_BYTES}")
-    if "\\u0000" in text:
-        raise BadInput("the context holds a NUL character: remove it")
-    return dict(json.loads(text))
+    if not is_storable:
+        raise BadInput("the context holds a NUL character or half of a character: remove it")
+    return value
 
 
 def clean_script(text: str) -> str:
@@ -260,6 +268,8 @@ def clean_toolchain(folders: Sequence[str]) -> tuple[str, ...]:
 
 def clean_repository(repo: str | os.PathLike[str], *, allow: bool) -> str:
     """The real path of a git repository that may be read: named by its owner, or below REPO_ROOTS."""
+    if not str(repo).strip():
+        raise BadInput("the repository's path is empty: name a folder, or leave it out to start from nothing")
     try:
         path = Path(_printable(str(repo), "the repository's path")).expanduser().resolve()
     except (OSError, RuntimeError) as error:
@@ -269,9 +279,13 @@ def clean_repository(repo: str | os.PathLike[str], *, allow: bool) -> str:
             f"{_shown(path)} is not below REPO_ROOTS ({', '.join(map(str, settings.REPO_ROOTS)) or 'empty'}): "
             "add its folder there, or name it on the command line with --repo"
         )
-    if not path.is_dir():
+    try:
+        is_folder, is_repository = path.is_dir(), (path / ".git").exists()
+    except OSError as error:
+        raise BadInput(f"{_shown(path)} cannot be looked into: {error.strerror}") from error
+    if not is_folder:
         raise BadInput(f"there is no folder {_shown(path)}")
-    if not (path / ".git").exists():
+    if not is_repository:
         raise BadInput(
             f"{_shown(path)} is not a git repository's top folder (it has no .git): run `git init` there, or name another"
         )

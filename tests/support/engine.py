@@ -34,6 +34,7 @@ class Engine:
         self.use(choose("auto", root=folder / "boxes"))
         self.model: DemoServer | None = None
         self.key = ""
+        self.llm_env: dict[str, str] = {}
 
     def use(self, provider: SandboxProvider) -> None:
         """The sandboxes of all further runs."""
@@ -91,4 +92,5 @@ class Engine:
 
     def _llm(self) -> Any:
         assert self.model is not None, "the test serves a model first"
-        return from_environment({"LLM_BASE_URL": self.model.url, "LLM_MODEL": "test-model", "LLM_API_KEY": self.key})
+        env = {"LLM_BASE_URL": self.model.url, "LLM_MODEL": "test-model", "LLM_API_KEY": self.key}
+        return from_environment(env | self.llm_env)

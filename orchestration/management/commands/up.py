@@ -7,10 +7,10 @@ import sys
 from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
 from orchestration import installation
-from orchestration.errors import OrchestrationError
+from orchestration.management.problems import in_a_sentence
 
 
 class Command(BaseCommand):
@@ -23,10 +23,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit, so that the children are stopped
-        try:
-            installation.run(lambda line: self.stderr.write(line))
-        except KeyboardInterrupt:
-            self.stderr.write("Stopped.")
-            sys.exit(130)
-        except OrchestrationError as error:
-            raise CommandError(str(error)) from None
+        with in_a_sentence():
+            try:
+                installation.run(lambda line: self.stderr.write(line))
+            except KeyboardInterrupt:
+                self.stderr.write("Stopped.")
+                raise
