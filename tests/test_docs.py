@@ -64,7 +64,7 @@ def test_the_imports_of_the_readme_work_in_plain_python(tmp_path: Path) -> None:
 
 def test_each_command_of_ours_has_an_example_in_its_help() -> None:
     ours = {name for name, app in get_commands().items() if app == "orchestration"}
-    assert ours == {"demo", "demo_llm", "doctor", "goal", "sweep", "up"}
+    assert ours == {"check_sandbox", "demo", "demo_llm", "doctor", "goal", "sweep", "up"}
     for name in ours - {"goal"}:
         assert re.search(
             "examples?:",
