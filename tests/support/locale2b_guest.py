@@ -13,6 +13,7 @@ LARGEST = 10_000_000
 
 
 def main() -> None:
+    print("ready", flush=True)
     for line in sys.stdin:
         try:
             said = {"execute": execute, "write": write, "read": read, "list": listed}[json.loads(line)["op"]](

@@ -41,6 +41,9 @@ class Machine:
                 "root:x:0:0::/root:/bin/sh\n" if name == "passwd" else "root:x:0:\n"
             )
         self.process = spawn(_argv(self.folder))
+        assert self.process.stdout is not None
+        said = self.process.stdout.readline()  # killed before that, a bubblewrap would leave its half behind
+        assert said == "ready\n", f"the stand-in VM did not start: {said!r}"
 
     def ask(self, **order: Any) -> dict[str, Any]:
         """Raises Refused as the service does when nobody answers in the VM."""
