@@ -49,11 +49,12 @@ def clean_context(context: Mapping[str, Any] | None) -> dict[str, Any]:
     if context is None:
         return {}
     try:
-        text = json.dumps(dict(context), allow_nan=False)
-    except (TypeError, ValueError) as error:
+        text = json.dumps(dict(context), allow_nan=False, ensure_ascii=False)
+        size = len(text.encode())
+    except (TypeError, ValueError) as error:  # half a surrogate pair is one too
         raise BadInput(f"the context must be a JSON object: {error}") from error
-    if len(text) > settings.GOAL_TEXT_MAX_BYTES:
-        raise BadInput(f"the context has {len(text)} bytes as JSON, the limit is {settings.GOAL_TEXT_MAX_BYTES}")
+    if size > settings.GOAL_TEXT_MAX_BYTES:
+        raise BadInput(f"the context has {size} bytes as JSON, the limit is {settings.GOAL_TEXT_MAX_BYTES}")
     if "\\u0000" in text:
         raise BadInput("the context holds a NUL character: remove it")
     return dict(json.loads(text))
