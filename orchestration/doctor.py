@@ -7,27 +7,22 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models.functions import Now
 
 from agents.llm import registry as models
 from agents.sandbox import registry as sandboxes
 
 from .broker import check_redis, where
 from .errors import BrokerAway, BrokerRefused
-from .models import Worker
-from .states import Queue
+from .selectors.operations import START_A_WORKER, live_workers, unserved_queues
 
 Status = Literal["ok", "warn", "fail"]
-START_A_WORKER = "celery -A compymac_site worker --loglevel=info"
 LEAST_DISK = 2 * 1024**3
-RECENT = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +151,11 @@ def _redis() -> Finding:
 
 
 def _workers() -> Iterator[Finding]:
-    alive = list(Worker.objects.filter(seen_at__gte=Now() - RECENT))
+    alive = live_workers()
     if not alive:
-        yield Finding("workers", "warn", "none is running", START_A_WORKER)
+        yield Finding("workers", "warn", "none is running", f"manage.py up, or only a worker: {START_A_WORKER}")
         return
     yield Finding("workers", "ok", f"{len(alive)} with {sum(worker.threads for worker in alive)} threads")
-    served = {queue for worker in alive for queue in worker.queues}
-    for queue in sorted(set(Queue.values) - served):
-        yield Finding(f"queue {queue}", "warn", "no worker serves it", f"{START_A_WORKER} --queues={queue}")
+    for state in unserved_queues(alive):
+        waits = f"; {state.waiting} run(s) wait, the oldest {state.oldest_seconds:.0f} s" if state.waiting else ""
+        yield Finding(f"queue {state.queue}", "warn", f"no worker serves it{waits}", state.command)
