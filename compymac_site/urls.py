@@ -5,6 +5,6 @@ from django.urls import include, path
 
 urlpatterns = [
     path("", include("orchestration.urls")),
-    path("api/v1/", include("orchestration.api.urls")),
+    path("api/", include("orchestration.api.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -1,10 +1,10 @@
-"""Who asks: a token in the Authorization header, or somebody who is logged in to the panel (then with CSRF)."""
+"""Who asks, by a token in the Authorization header. (Who is logged in to the panel is known too: DRF's SessionAuthentication.)"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
@@ -35,10 +35,6 @@ class BearerToken(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="compymac"'
-
-
-class PanelSession(SessionAuthentication):
-    """The panel's own login, for the documentation's "try it"; a POST needs the CSRF token as everywhere."""
 
 
 def _refuse_secrets_in_the_address(request: Request) -> None:

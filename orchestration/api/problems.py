@@ -60,6 +60,12 @@ class TooLarge(exceptions.APIException):
     status_code = 413
 
 
+class NoRoom(exceptions.APIException):
+    status_code = 503
+    default_detail = "too many streams are open on this server; ask again in half a minute"
+    wait = 30
+
+
 def problem(
     request: HttpRequest, status: int, detail: str, *, kind: str = "", errors: list[dict[str, str]] | None = None
 ) -> JsonResponse:

@@ -8,7 +8,7 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-ANY_JSON = {"description": "any JSON value"}
+ANY_JSON = {"type": ["object", "array", "string", "number", "boolean"]}
 
 
 class Text(serializers.CharField):

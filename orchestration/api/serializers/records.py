@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from ...models import Artifact, Event, Repository
+from ...models import Artifact, Event, Repository, Worker
 from .fields import JSONObject
 
 
@@ -42,24 +42,21 @@ class RepositoryOut(serializers.ModelSerializer[Repository]):
         return bool(repository.setup and repository.setup_allowed)
 
 
-class WorkerOut(serializers.Serializer[Any]):
-    id = serializers.CharField(source="worker.id")
-    is_alive = serializers.BooleanField(help_text="it was heard of within the last minute")
-    queues = serializers.ListField(child=serializers.CharField(), source="worker.queues")
-    threads = serializers.IntegerField(source="worker.threads")
-    running = serializers.IntegerField(help_text="runs that it works on now")
-    model = serializers.CharField(source="worker.model")
-    sandbox = serializers.CharField(source="worker.sandbox")
-    started_at = serializers.DateTimeField(source="worker.started_at")
-    seen_at = serializers.DateTimeField(source="worker.seen_at")
+class WorkerOut(serializers.ModelSerializer[Worker]):
+    is_alive = serializers.BooleanField(read_only=True, help_text="it was heard of within the last minute")
+    running = serializers.IntegerField(read_only=True, help_text="runs that it works on now")
+    queues = serializers.ListField(child=serializers.CharField(), read_only=True)
+
+    class Meta:
+        model = Worker
+        fields = ["id", "is_alive", "queues", "threads", "running", "model", "sandbox", "started_at", "seen_at"]
+        read_only_fields = fields
 
 
 class QueueOut(serializers.Serializer[Any]):
-    name = serializers.CharField()
+    queue = serializers.CharField()
     waiting = serializers.IntegerField(help_text="runs that could be claimed now")
-    later = serializers.IntegerField(help_text="runs that wait for a retry's delay or a paused goal")
-    oldest = serializers.DateTimeField(allow_null=True, help_text="since when the oldest waits")
+    oldest_seconds = serializers.FloatField(allow_null=True, help_text="how long the oldest waits; null: nothing does")
     workers = serializers.IntegerField(help_text="living workers that serve it")
     threads = serializers.IntegerField()
-    is_alarm = serializers.BooleanField(help_text="work waits and nobody serves it")
     command = serializers.CharField(help_text="starts a worker for it")
