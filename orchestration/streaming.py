@@ -88,7 +88,7 @@ async def _listen(bell: redis.asyncio.Redis, key: str, heard: str) -> str:
         log.debug("no bell: %s", type(error).__name__)
         await asyncio.sleep(max(0.0, LISTENS - (time.monotonic() - begun)))
         return heard
-    entry = rung[0][1][-1][0] if rung else heard
+    entry: Any = rung[0][1][-1][0] if rung else heard  # type: ignore[index]  # as RESP2 answers, which we speak
     return entry.decode() if isinstance(entry, bytes) else str(entry)
 
 

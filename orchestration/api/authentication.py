@@ -11,7 +11,9 @@ from rest_framework.request import Request
 from ..services.access import SECRET, find_token
 
 HOW = "send it as `Authorization: Bearer cmk_…`"
-NAMES_OF_SECRETS = frozenset({"token", "access_token", "api_token", "api_key", "apikey", "key", "authorization", "bearer"})
+NAMES_OF_SECRETS = frozenset(
+    {"token", "access_token", "api_token", "api_key", "apikey", "key", "authorization", "bearer"}
+)
 
 
 class BearerToken(BaseAuthentication):

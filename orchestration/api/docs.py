@@ -44,9 +44,7 @@ def queues(asked: Any, answered: Any, summary: str, *, creates: bool = False) ->
 
 
 def creates(asked: Any, answered: Any, summary: str) -> Decorator:
-    return extend_schema(
-        summary=summary, request=asked, responses={201: answered}, parameters=_repeatable(201)
-    )
+    return extend_schema(summary=summary, request=asked, responses={201: answered}, parameters=_repeatable(201))
 
 
 def changes(asked: Any, answered: Any, summary: str) -> Decorator:

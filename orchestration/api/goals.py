@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
 from django.db.models.functions import Left
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import reverse
@@ -49,7 +48,7 @@ class Goals(Collection):
     filterset_class = GoalFilter
     filtered_actions = frozenset({"list", "events"})
 
-    def get_queryset(self) -> QuerySet[Goal]:
+    def get_queryset(self) -> Any:
         rows = super().get_queryset().annotate(opening=Left("text", 200))
         return rows.prefetch_related("check_results__rollout") if self.action == "retrieve" else rows
 
@@ -76,7 +75,9 @@ class Goals(Collection):
         goal, asked = self.get_object(), checked(LimitsInput, request)
         return once(request, lambda: accepted(services.resume_goal(goal.pk, by=name_of(request), **asked)))
 
-    @docs.queues(LimitsInput, GoalDetail, "Retry an ended goal: a new one that carries the finished steps.", creates=True)
+    @docs.queues(
+        LimitsInput, GoalDetail, "Retry an ended goal: a new one that carries the finished steps.", creates=True
+    )
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: UUID) -> Response:
         goal, asked = self.get_object(), checked(LimitsInput, request)
@@ -145,4 +146,4 @@ def stream(request: Request, goal: Goal) -> StreamingHttpResponse:
 
 
 def told(event: Event) -> dict[str, Any]:
-    return dict(EventOut(event).data)
+    return {**EventOut(event).data}  # type: ignore[dict-item]  # `data` is also the name of a field there

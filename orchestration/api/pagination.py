@@ -27,7 +27,7 @@ BAD_CURSOR = "this is no cursor of this collection: take it from `next` or `prev
 class Pages(BasePagination):
     """The view says its `ordering`: columns that are never null, the last one unique."""
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: Any = None) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self.base_url = request.build_absolute_uri()
         self.ordering: Sequence[str] = view.ordering
         size = _page_size(request)

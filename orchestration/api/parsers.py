@@ -1,4 +1,4 @@
-"""JSON bodies: of a bounded size and depth, so that no body can eat the server, and a reader of the database never meets one it cannot hold."""
+"""JSON bodies: of a bounded size and depth, so that none can eat the server, or be one that a database cannot hold."""
 
 from __future__ import annotations
 

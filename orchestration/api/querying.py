@@ -25,7 +25,8 @@ class Filters(DjangoFilterBackend):  # type: ignore[misc]  # no stubs
             return queryset
         if not filterset.is_valid():
             raise BadQuery({name: list(said) for name, said in filterset.errors.items()})
-        return filterset.qs
+        found: QuerySet[Any] = filterset.qs
+        return found
 
 
 def refuse_unknown(request: Request, known: Iterable[str]) -> None:

@@ -45,7 +45,9 @@ class Artifacts(Collection):
         rows = self.get_queryset() if wanted.isprintable() and len(wanted) <= 200 else Artifact.objects.none()
         return get_object_or_404(rows, pk=wanted)
 
-    @docs.download("application/octet-stream", "Its bytes, as an attachment, with their sha256 as ETag and Repr-Digest.")
+    @docs.download(
+        "application/octet-stream", "Its bytes, as an attachment, with their sha256 as ETag and Repr-Digest."
+    )
     def content(self, request: Request, pk: str) -> HttpResponse:
         return attachment(request, self.get_object())
 
@@ -58,8 +60,7 @@ class Repositories(Collection):
 class Workers(Listed):
     """Everybody sees who works; on what, only whose goal it is."""
 
-    visible = staticmethod(lambda user: known_workers())
-    ordering = ("-started_at", "id")
+    ordering = ("id",)
     serializer_class = out.WorkerOut
 
     def get_queryset(self) -> QuerySet[Worker]:

@@ -26,7 +26,8 @@ class Rows(viewsets.GenericViewSet[Any]):
     lookup_value_converter = "uuid"
 
     def get_queryset(self) -> QuerySet[Any]:
-        rows = type(self).visible(self.request.user).select_related(*self.related)
+        # without a name, select_related follows everything
+        rows = type(self).visible(self.request.user).select_related(*self.related or [None])
         return rows if self.detail else rows.defer(*self.heavy)
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:

@@ -81,6 +81,11 @@ class Documented(AutoSchema):
             operation["responses"][str(status)] = {"$ref": f"#/components/responses/{_name(status)}"}
         return operation
 
+    def get_summary(self) -> str | None:
+        noun = self.path.removeprefix("/api/v1/").split("/")[0]
+        reads = {"list": f"List {noun}: those that you may see.", "retrieve": f"One of the {noun}."}
+        return super().get_summary() or reads.get(getattr(self.view, "action", ""))
+
     def _problems(self) -> list[int]:
         found = [400, 401, 406, 503]
         if "{" in self.path:

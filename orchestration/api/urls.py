@@ -12,7 +12,6 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.exceptions import NotFound
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
@@ -27,8 +26,10 @@ class Nowhere(APIView):
     permission_classes = (AllowAny,)
     schema = None
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        raise NotFound(f"there is nothing at {request.path[:200]}; addresses have no slash at their end, see /api/docs/")
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise NotFound(
+            f"there is nothing at {request.path[:200]}; addresses have no slash at their end, see /api/docs/"
+        )
 
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)

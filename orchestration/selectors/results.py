@@ -16,7 +16,9 @@ def result_of(goal: Goal) -> Rollout:
     rollouts = list(goal.rollouts.all()[:2])
     if len(rollouts) == 1:
         return rollouts[0]
-    raise NotFound(f"none of goal {goal.short_id}'s rollouts is selected (yet); each has a patch and a bundle of its own")
+    raise NotFound(
+        f"none of goal {goal.short_id}'s rollouts is selected (yet); each has a patch and a bundle of its own"
+    )
 
 
 def patch_of(rollout: Rollout) -> str:

@@ -111,8 +111,17 @@ def retry_goal(goal_id: Any, *, by: str = "shell", limits: Mapping[str, int] | N
     old = Goal.objects.get(pk=goal_id)
     if not old.is_terminal:
         raise IllegalMove(f"goal {old.short_id} is {old.status}; only an ended goal can be retried (cancel it first)")
-    copied = ("text", "context", "repository", "base_ref", "checks", "allow_check_edits", "rollouts_wanted", "strategy")
-    copied += ("submitted_by",)
+    copied = (
+        "text",
+        "context",
+        "repository",
+        "base_ref",
+        "checks",
+        "allow_check_edits",
+        "rollouts_wanted",
+        "strategy",
+        "submitted_by",
+    )
     with transaction.atomic():
         goal = Goal.objects.create(**{name: getattr(old, name) for name in copied}, retry_of=old, origin="retry")
         _add_budget(goal, _limits(limits) if limits else _limits_of(old))

@@ -16,7 +16,7 @@ REPOSITORY = "id or path of a registered repository, or a path below REPO_ROOTS"
 
 class GoalInput(Input):
     text = Text(help_text="what is to be achieved")
-    context = JSONObject(required=False, help_text="anything else that the agents should know")
+    context = JSONObject(required=False, help_text="anything else that the agents should know")  # type: ignore[assignment]  # fields leave the class
     repository = Text(required=False, allow_blank=True, allow_null=True, max_length=1000, help_text=REPOSITORY)
     base_ref = Text(required=False, allow_blank=True, max_length=250, help_text="branch, tag or commit; empty: HEAD")
     checks = serializers.ListField(
@@ -106,7 +106,7 @@ class Cost(serializers.Serializer[Any]):
 class GoalDetail(GoalSummary):
     cost = serializers.SerializerMethodField()
     check_results = CheckResult(many=True, read_only=True)
-    context = JSONObject(read_only=True)
+    context = JSONObject(read_only=True)  # type: ignore[assignment]  # fields leave the class
     checks = serializers.ListField(child=serializers.CharField(), read_only=True)
     selected = serializers.UUIDField(source="selected_id", allow_null=True, read_only=True, help_text="its rollout")
 

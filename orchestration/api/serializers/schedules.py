@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from ...models import Occurrence, RecurringGoal
@@ -24,7 +23,7 @@ class ScheduleChange(Input):
     overlap = serializers.ChoiceField(OverlapPolicy.choices, required=False)
     missed = serializers.ChoiceField(MissedPolicy.choices, required=False)
     text = Text(required=False, help_text="the goal")
-    context = JSONObject(required=False)
+    context = JSONObject(required=False)  # type: ignore[assignment]  # fields leave the class
     repository = Text(required=False, allow_blank=True, allow_null=True, max_length=1000, help_text=REPOSITORY)
     base_ref = Text(required=False, allow_blank=True, max_length=250)
     checks = serializers.ListField(child=Text(max_length=2000), required=False, max_length=20)
@@ -55,7 +54,7 @@ class ScheduleOut(serializers.ModelSerializer[RecurringGoal]):
     is_paused = serializers.BooleanField(read_only=True)
     owner = serializers.CharField(source="owner.username", default=None, allow_null=True, read_only=True)
     repository = serializers.UUIDField(source="repository_id", allow_null=True, read_only=True)
-    context = JSONObject(read_only=True)
+    context = JSONObject(read_only=True)  # type: ignore[assignment]  # fields leave the class
     checks = serializers.ListField(child=serializers.CharField(), read_only=True)
     limits = serializers.DictField(child=serializers.IntegerField(), read_only=True)
     occurrences = OccurrenceOut(source="shown", many=True, read_only=True, help_text="the last ten, newest first")
@@ -95,5 +94,7 @@ class ScheduleOut(serializers.ModelSerializer[RecurringGoal]):
     def get_words(self, schedule: RecurringGoal) -> str:
         return in_words(schedule.cron)
 
-    def get_next_times(self, schedule: RecurringGoal) -> list[datetime]:
-        return upcoming(schedule)
+    @extend_schema_field(serializers.ListField(child=serializers.DateTimeField()))
+    def get_next_times(self, schedule: RecurringGoal) -> list[str]:
+        """In the schedule's own zone, so that a person recognises them."""
+        return [due.isoformat() for due in upcoming(schedule)]
