@@ -6,7 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, inline_serializer
+from drf_spectacular.utils import (
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_serializer,
+    inline_serializer,
+)
 from rest_framework import serializers
 
 from .pagination import Pages
@@ -72,16 +78,17 @@ def download(media_type: str, summary: str) -> Decorator:
     )
 
 
-def one_page(shape: Any, summary: str) -> Decorator:
-    page = inline_serializer(
-        f"{shape.__name__}Page",
-        {
-            "next": serializers.URLField(allow_null=True),
-            "previous": serializers.URLField(allow_null=True),
-            "results": shape(many=True),
-        },
+def page_of(shape: Any, name: str = "") -> Any:
+    """What `pagination` makes of a list, where drf-spectacular cannot see that it does."""
+    link = serializers.URLField(allow_null=True)
+    page: Any = inline_serializer(
+        name or f"Paginated{shape.__name__}List", {"next": link, "previous": link, "results": shape(many=True)}
     )
-    return extend_schema(summary=summary, filters=False, responses=page)
+    return extend_schema_serializer(many=False)(page)
+
+
+def one_page(shape: Any, summary: str) -> Decorator:
+    return extend_schema(summary=summary, filters=False, responses=page_of(shape))
 
 
 def event_stream(view: Any) -> Any:
@@ -91,21 +98,16 @@ def event_stream(view: Any) -> Any:
         OpenApiParameter(p["name"], p["schema"], OpenApiParameter.QUERY, description=p["description"]) for p in pages
     ]
     last = OpenApiParameter(
-        "Last-Event-ID", int, OpenApiParameter.HEADER, description="The stream goes on after this seq."
-    )
-    page = inline_serializer(
-        "GoalEventsPage",
-        {
-            "next": serializers.URLField(allow_null=True),
-            "previous": serializers.URLField(allow_null=True),
-            "results": EventOut(many=True),
-        },
+        "Last-Event-ID", str, OpenApiParameter.HEADER, description="The stream goes on after this seq."
     )
     stream = OpenApiResponse(
         OpenApiTypes.STR, "Server-sent events: `changed` (data: an event), `beat`, and `ended` after the last one."
     )
     return extend_schema(
         summary="Its events, oldest first: a page, or with `Accept: text/event-stream` live as they come.",
-        responses={(200, "application/json"): page, (200, "text/event-stream"): stream},
+        responses={
+            (200, "application/json"): page_of(EventOut, "PaginatedGoalEventOutList"),
+            (200, "text/event-stream"): stream,
+        },
         parameters=[*paging, last],
     )(view)

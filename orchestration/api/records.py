@@ -45,9 +45,7 @@ class Artifacts(Collection):
         rows = self.get_queryset() if wanted.isprintable() and len(wanted) <= 200 else Artifact.objects.none()
         return get_object_or_404(rows, pk=wanted)
 
-    @docs.download(
-        "application/octet-stream", "Its bytes, as an attachment, with their sha256 as ETag and Repr-Digest."
-    )
+    @docs.download("*/*", "Its bytes, as an attachment, with their sha256 as ETag and Repr-Digest.")
     def content(self, request: Request, pk: str) -> HttpResponse:
         return attachment(request, self.get_object())
 

@@ -41,7 +41,7 @@ class Rows(viewsets.GenericViewSet[Any]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if self.action not in self.filtered_actions:
+        if self.action is not None and self.action not in self.filtered_actions:
             refuse_unknown(request, ())
 
 

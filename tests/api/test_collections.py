@@ -12,6 +12,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from rest_framework.renderers import JSONRenderer
 
 from orchestration import services
 from orchestration.models import Artifact, Call, Goal
@@ -114,7 +115,8 @@ def test_a_goals_own_rows_are_found_by_its_id(api: Api, ada: User, world: Goal, 
         "cursor=garbage", "cursor=", "cursor=%00", "cursor=bm90IGpzb24", "cursor=WzAsICJub3doZW4iLCAieCJd",
         "cursor=W10", "cursor=e30", "cursor=" + "A" * 600, "cursor=%F0%9F%92%A9",
         "status=nonsense", "since=yesterday", "since=0001-01-01T00:00:00%2B23:59", "until=9999-12-31T23:59:59-23:59",
-        "repository=nothing", "stauts=failed", "format=xml", "q=%00",
+        "repository=nothing", "stauts=failed", "format=xml", "q=%00", "q=", "repository=", "verified=", "verified=maybe", "verified=true&verified=false",
+        "owner=ada&owner=bob", "page_size=5&page_size=6",
     ],
 )  # fmt: skip
 def test_a_query_that_cannot_be_read_is_400_and_says_where(api: Api, world: Goal, query: str) -> None:
@@ -244,3 +246,8 @@ def test_a_queue_that_nobody_serves_says_which_command_starts_a_worker(api: Api,
     assert queues["planning"]["waiting"] == 1
     assert queues["review"]["workers"] == 0
     assert queues["review"]["command"].endswith("--queues review")
+
+
+def test_half_a_surrogate_pair_that_a_model_wrote_can_be_said_in_json() -> None:
+    said = JSONRenderer().render({"said": "\ud83d and \u00e9"})
+    assert json.loads(said) == {"said": "\ud83d and \u00e9"}

@@ -27,7 +27,7 @@ from orchestration.models import (
 )
 from orchestration.states import RunStatus
 
-HOSTILE = "<script>alert(1)</script> \x1b[31mred\x1b[0m [link](javascript:alert(1)) \ud83d"
+HOSTILE = "<script>alert(1)</script> \x1b[31mred\x1b[0m [link](javascript:alert(1))"
 PATCH = b"--- a/x\n+++ b/x\n@@ -1 +1 @@\n-old\n+new\n"
 
 
@@ -40,17 +40,17 @@ def worked_goal(owner: Any, text: str = "Make the tests pass", **more: Any) -> G
     """A goal whose work is done but not ended: plan, step, runs, calls, review, patch, bundle, checks. Its texts are hostile."""
     goal = services.submit_goal(text, by=owner, origin="api", **more)
     rollout = goal.rollouts.get()
-    plan = Plan.objects.create(rollout=rollout, revision=1, summary=_stored(HOSTILE), sha256="a" * 64)
+    plan = Plan.objects.create(rollout=rollout, revision=1, summary=HOSTILE, sha256="a" * 64)
     step = Step.objects.create(
-        plan=plan, rollout=rollout, index=0, description=_stored(HOSTILE), tools_hint=["shell"], writes=["src/**"]
+        plan=plan, rollout=rollout, index=0, description=HOSTILE, tools_hint=["shell"], writes=["src/**"]
     )
     now = timezone.now()
     run = Run.objects.create(
         goal=goal, rollout=rollout, plan=plan, step=step, kind="step", queue="execution", worker="host:1:abc",
-        status=RunStatus.RUNNING, lease_until=now + timedelta(hours=1), started_at=now, error=_stored(HOSTILE),
+        status=RunStatus.RUNNING, lease_until=now + timedelta(hours=1), started_at=now, error=HOSTILE,
         outcome={"said": HOSTILE},
     )  # fmt: skip
-    output = save_blob("output", HOSTILE.encode("utf-8", "replace") * 400, media_type="text/html", goal=goal)
+    output = save_blob("output", HOSTILE.encode() * 400, media_type="text/html", goal=goal)
     Call.objects.create(
         run=run, turn=1, index=0, kind="llm", status="done", fence=1, request_hash="b" * 64, model="scripted-demo",
         request={"messages": [{"role": "user", "content": HOSTILE}]}, answer={"content": HOSTILE}, prompt_tokens=12,
@@ -61,7 +61,7 @@ def worked_goal(owner: Any, text: str = "Make the tests pass", **more: Any) -> G
         request={"script": "ls"}, answer={"stdout": HOSTILE}, output=output, duration=0.5, ended_at=now,
     )  # fmt: skip
     Review.objects.create(
-        rollout=rollout, plan=plan, run=run, action="complete", reasoning=_stored(HOSTILE), confidence=0.9,
+        rollout=rollout, plan=plan, run=run, action="complete", reasoning=HOSTILE, confidence=0.9,
         evidence=["check-1"], findings=[{"file": "x", "said": HOSTILE}], acted=True,
     )  # fmt: skip
     Check.objects.create(
@@ -90,8 +90,3 @@ def foreign_artifact() -> Artifact:
     return Artifact.objects.create(
         id="report/of yesterday", sha256="0" * 64, size=2, data=zlib.compress(b"{}"), encoding="zlib"
     )
-
-
-def _stored(text: str) -> str:
-    """In a text column half a surrogate pair cannot be kept; in JSON it can (SQLite)."""
-    return text.encode("utf-8", "replace").decode()
