@@ -6,7 +6,7 @@ QUICK := -m "not services" -n 2
 SLOW := -m services
 LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header
 
-.PHONY: help setup demo up test test-sqlite test-postgres check lock clean
+.PHONY: help setup demo up test test-sqlite test-postgres check schema-test openapi lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,13 @@ check: ## lint, format, types, import rules, migrations; no services
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-cache
 	@DATA_DIR="$$(mktemp -d)" $(PY) manage.py makemigrations --check --dry-run
+
+schema-test: ## schemathesis over the whole API, on a live server with a seeded database (about a minute)
+	@scripts/setup --dev
+	@$(PY) -m tests.api.fuzz
+
+openapi: ## docs/openapi.yaml from the code
+	@DATA_DIR="$$(mktemp -d)" $(PY) manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
 lock: ## requirements*.txt from requirements*.in
 	@$(PY) -m pip install --quiet uv

@@ -38,10 +38,8 @@ def seed(folder: Path) -> dict[str, Any]:
     services.pause_goal(services.submit_goal("a paused one", by=ada).pk, reason="lunch")
     services.cancel_goal(services.submit_goal("a cancelled one", by=ada).pk)
     rows.worked_goal(bob, "another user's")
-    ids = {
-        name: [pk if isinstance(pk, int) else str(pk) for pk in model.objects.values_list("pk", flat=True)]
-        for name, model in KINDS.items()
-    }
+    keys = {name: model.objects.values_list("pk", flat=True) for name, model in KINDS.items()}
+    ids = {name: [pk if isinstance(pk, int) else str(pk) for pk in found] for name, found in keys.items()}
     ids["goals"] = [str(pk) for pk in goals_for(ada).values_list("pk", flat=True)]
     return {"token": create_token(user=ada, name="schemathesis")[1], "ids": ids}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -19,7 +21,8 @@ from orchestration import services
 from orchestration.models import Goal
 from orchestration.redis_server import RedisServer
 from orchestration.services.access import create_token
-from tests.support.installation import database_url
+from tests.support.installation import BASE, database_url, until
+from tests.support.postgres import PostgresServer
 from tests.support.web import WebProcess
 
 pytestmark = [pytest.mark.services, pytest.mark.django_db(transaction=True)]
@@ -173,3 +176,29 @@ def test_a_stranger_gets_no_stream(web: WebProcess, ada: User) -> None:
     address = f"{web.url}/api/v1/goals/{goal.pk}/events"
     answer = httpx.get(address, headers={"Accept": "text/event-stream"}, timeout=WAITS)
     assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+
+
+def test_a_database_that_is_away_is_503_and_comes_back(tmp_path: Path) -> None:
+    with PostgresServer() as database, ExitStack() as stack:
+        env = os.environ | {
+            "DJANGO_SETTINGS_MODULE": "compymac_site.settings",
+            "DATABASE_URL": database.url,
+            "DATA_DIR": str(tmp_path / "data"),
+        }
+        for words in (("manage.py", "migrate", "--verbosity=0"), ("-m", "tests.api.seeded", str(tmp_path))):
+            done = subprocess.run(
+                [sys.executable, *words], env=env, cwd=BASE, check=True, capture_output=True, text=True
+            )
+        web = WebProcess(dict(env), tmp_path, stack)
+        headers = {"Authorization": f"Bearer {json.loads(done.stdout)['token']}"}
+        with httpx.Client(base_url=f"{web.url}/api/v1", headers=headers, timeout=90) as asks:
+            assert asks.get("/goals").status_code == 200
+            database.stop()
+            for answer in (asks.get("/goals"), asks.post("/goals", json={"text": "x"})):
+                assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+                assert (answer.json()["type"], answer.headers["retry-after"]) == (
+                    "urn:compymac:problem:database-away",
+                    "5",
+                )
+            database.start()
+            assert until(lambda: asks.post("/goals", json={"text": "x"}).status_code == 202, 60)
