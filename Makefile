@@ -6,7 +6,7 @@ QUICK := -m "not services" -n 2
 SLOW := -m services
 LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header
 
-.PHONY: help setup demo up env test test-sqlite test-postgres check screenshots lock clean
+.PHONY: help setup demo up env test test-sqlite test-postgres check screenshots schema-test openapi lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,13 @@ check: ## lint, format, types, import rules, migrations; no services
 screenshots: ## pictures of the panel with the demo goal, into docs/images (needs chromium)
 	@scripts/setup --dev
 	@$(PY) scripts/screenshots.py
+
+schema-test: ## schemathesis over the whole API, on a live server with a seeded database (about a minute)
+	@scripts/setup --dev
+	@$(PY) -m tests.api.fuzz
+
+openapi: ## docs/openapi.yaml from the code
+	@DATA_DIR="$$(mktemp -d)" $(PY) manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
 lock: ## requirements*.txt from requirements*.in
 	@$(PY) -m pip install --quiet uv

@@ -81,6 +81,7 @@ INSTALLED_APPS = [
     "orchestration",
 ]
 MIDDLEWARE = [
+    "orchestration.api.middleware.RequestId",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -150,6 +151,52 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+
+# ---- the REST API (orchestration/api)
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "orchestration.api.authentication.BearerToken",
+        "rest_framework.authentication.SessionAuthentication",  # for the documentation's "try it"; with CSRF
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["orchestration.api.parsers.BoundedJSON"],
+    "DEFAULT_FILTER_BACKENDS": ["orchestration.api.querying.Filters"],
+    "DEFAULT_PAGINATION_CLASS": "orchestration.api.pagination.Pages",
+    "DEFAULT_SCHEMA_CLASS": "orchestration.api.schema.Documented",
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "orchestration.api.problems.handle",
+    "URL_FORMAT_OVERRIDE": None,
+    "UNICODE_JSON": False,  # what a model wrote may hold half a surrogate pair, which no UTF-8 can say
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "CompyMac control panel",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "DESCRIPTION": "Hand goals to LLM agents and trust what comes back. How to begin: docs/api.md in the repository.",
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
+    "COMPONENT_SPLIT_REQUEST": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "DISABLE_DOCSTRING_DESCRIPTIONS": True,  # they are for whoever reads the code
+    "ENUM_NAME_OVERRIDES": {
+        name: f"orchestration.states.{name}"
+        for name in (
+            *("GoalStatus", "RolloutStatus", "StepStatus", "RunStatus", "CallStatus"),
+            *("RunKind", "CallKind", "PlanOrigin", "CheckOrigin"),
+        )
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "orchestration.api.schema.complete",
+    ],
+}
 
 # ---- database: SQLite beside the data by default, PostgreSQL by DATABASE_URL alone
 

@@ -37,7 +37,7 @@ def test_the_commands_of_the_readme_are_there() -> None:
 
 def test_the_targets_of_the_readme_are_there() -> None:
     makefile = (BASE / "Makefile").read_text()
-    targets = set(re.findall(r"(?:^|`)make (\w+)", README, re.M))
+    targets = set(re.findall(r"(?:^|`)make ([\w-]+)", README, re.M))
     assert {"demo", "test", "up"} <= targets
     assert all(re.search(rf"^{target}:", makefile, re.M) for target in targets)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Max, Min, Q, Sum
-from django.db.models.functions import Greatest, Now
+from django.db.models import BooleanField, Count, ExpressionWrapper, Max, Min, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce, Greatest, Now
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
@@ -38,6 +38,15 @@ class QueueState:
 def live_workers() -> list[Worker]:
     """Worker processes that were seen within a minute, the newest first."""
     return list(Worker.objects.filter(seen_at__gte=Now() - RECENT).order_by("-started_at"))
+
+
+def known_workers() -> QuerySet[Worker]:
+    """Every worker process that ever said hello and was not forgotten: is it alive, and how many runs does it work on now?"""
+    works_on = Run.objects.filter(worker=OuterRef("pk"), status=RunStatus.RUNNING).order_by().values("worker")
+    return Worker.objects.annotate(
+        is_alive=ExpressionWrapper(Q(seen_at__gte=Now() - RECENT), output_field=BooleanField()),
+        running=Coalesce(Subquery(works_on.annotate(n=Count("pk")).values("n")), 0),
+    )
 
 
 def queue_states(workers: Sequence[Worker] | None = None) -> list[QueueState]:

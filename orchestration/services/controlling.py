@@ -16,6 +16,7 @@ from ..models import Budget, Goal, Run
 from ..states import GoalStatus, RolloutStatus, RunStatus
 from ..transitions import Change, locked, repeatable
 from .advancing import advance
+from .cleaning import clean_line
 
 WHY_PAUSED = "the goal reached its limit of {cap}: {reason}"
 
@@ -23,6 +24,7 @@ WHY_PAUSED = "the goal reached its limit of {cap}: {reason}"
 @repeatable
 def cancel_goal(goal_id: Any, *, by: str = "shell", reason: str = "") -> Goal:
     """Acknowledged at once: from this commit on no call is begun. Running work is told by its worker's next heartbeat."""
+    reason = clean_line(reason, "the reason", 500)
     with locked(goal_id, by=by) as change:
         goal = change.goal
         if goal.is_terminal:
@@ -40,9 +42,15 @@ def cancel_goal(goal_id: Any, *, by: str = "shell", reason: str = "") -> Goal:
 
 @repeatable
 def pause_goal(goal_id: Any, *, cap: str = "", reason: str = "", by: str = "engine") -> Goal:
-    """Keep the work and begin nothing more. `cap` names the limit that was reached, if one was."""
+    """Keep the work and begin nothing more. `cap` names the limit that was reached, if one was; without one, a person wants it.
+
+    Twice is no error. Raises IllegalMove for a person who comes too late.
+    """
+    reason = reason if cap else clean_line(reason, "the reason", 500)
     with locked(goal_id, by=by) as change:
         goal = change.goal
+        if not cap and (goal.is_terminal or goal.cancelled_at is not None):
+            raise IllegalMove(f"goal {goal.short_id} is {goal.status}; there is nothing left to pause")
         if goal.is_gated:
             return goal
         Budget.objects.filter(goal=goal).update(open=False)

@@ -118,7 +118,9 @@ def retry_goal(goal_id: Any, *, by: str = "shell", limits: Mapping[str, int] | N
         raise IllegalMove(f"goal {old.short_id} is one piece of work that a task was called with: call the task again")
     copied = ("text", "context", "repository", "base_ref", "checks", "allow_check_edits", "rollouts_wanted", "strategy")
     with transaction.atomic():
-        goal = Goal.objects.create(**{name: getattr(old, name) for name in copied}, retry_of=old, origin="retry")
+        goal = Goal.objects.create(
+            **{name: getattr(old, name) for name in copied}, retry_of=old, submitted_by=old.submitted_by, origin="retry"
+        )
         _add_budget(goal, _limits(limits) if limits else _limits_of(old))
         with locked(goal.pk, by=by) as change:
             change.note("goal.submitted", str(goal), new=goal.status, reason=f"a retry of goal {old.short_id}")
