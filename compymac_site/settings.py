@@ -79,6 +79,7 @@ CONTENT_SECURITY_POLICY = {
         "form-action": ["'self'"],
     }
 }
+MESSAGE_TAGS = {25: "good", 30: "attention", 40: "bad"}  # success, warning, error: the panel's own colour roles
 ROOT_URLCONF = "compymac_site.urls"
 WSGI_APPLICATION = "compymac_site.wsgi.application"
 ASGI_APPLICATION = "compymac_site.asgi.application"

@@ -114,9 +114,11 @@ def retry_goal(goal_id: Any, *, by: str = "shell", limits: Mapping[str, int] | N
     old = Goal.objects.get(pk=goal_id)
     if not old.is_terminal:
         raise IllegalMove(f"goal {old.short_id} is {old.status}; only an ended goal can be retried (cancel it first)")
-    copied = ("text", "context", "repository", "base_ref", "checks", "allow_check_edits", "rollouts_wanted", "strategy")
+    what = ("text", "context", "repository", "base_ref", "checks", "allow_check_edits", "rollouts_wanted", "strategy")
     with transaction.atomic():
-        goal = Goal.objects.create(**{name: getattr(old, name) for name in copied}, retry_of=old, origin="retry")
+        goal = Goal.objects.create(
+            **{name: getattr(old, name) for name in (*what, "submitted_by")}, retry_of=old, origin="retry"
+        )
         _add_budget(goal, _limits(limits) if limits else _limits_of(old))
         with locked(goal.pk, by=by) as change:
             change.note("goal.submitted", str(goal), new=goal.status, reason=f"a retry of goal {old.short_id}")
