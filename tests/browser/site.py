@@ -1,0 +1,98 @@
+"""What a test does with the panel: pages as a person has them, and what must hold on each of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import axe_playwright_python
+from django.contrib.auth.models import User
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+
+from orchestration import services
+from orchestration.models import Goal
+from tests.support.installation import EXAMPLE_CHECK, EXAMPLE_GOAL, Installation
+from tests.support.web import WebProcess
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+TAGS = ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]
+PASSWORD = "a long password"
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 375, "height": 780}
+PICTURES = os.environ.get("PICTURES", "")  # a folder: each page that is checked leaves its picture there
+
+
+class Site:
+    """`page` is logged in. `troubles` collects console errors and requests to other hosts; a test ends by `is_clean`."""
+
+    def __init__(self, browser: Browser, installation: Installation, web: WebProcess, person: User) -> None:
+        self.browser, self.installation, self.web, self.person = browser, installation, web, person
+        self.troubles: list[str] = []
+        self._contexts: list[BrowserContext] = []
+        self.page = self.open()
+
+    def open(self, **more: Any) -> Page:
+        """A browser window of its own, without a login."""
+        # what runs under the policy is ours; axe is put in by the test itself
+        context = self.browser.new_context(viewport=DESK, reduced_motion="reduce", base_url=self.web.url, **more)
+        self._contexts.append(context)
+        page = context.new_page()
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.troubles.append(f"script: {error}"))
+        page.on("request", self._see)
+        return page
+
+    def log_in(self, page: Page, password: str = PASSWORD) -> None:
+        """By the form. (A one-time link is another way to the same place.)"""
+        page.goto("/login/")
+        page.get_by_label("User name").fill(self.person.get_username())
+        page.get_by_label("Password").fill(password)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url(lambda url: "/login/" not in url)
+
+    def submit(self, text: str = EXAMPLE_GOAL, checks: tuple[str, ...] = (EXAMPLE_CHECK,), **more: Any) -> Goal:
+        """A goal of this person's, by the service that the form calls too."""
+        return services.submit_goal(text, checks=checks, allow_repo=True, by=self.person, origin="panel", **more)
+
+    def check(self, page: Page, name: str) -> None:
+        """axe finds nothing, light and dark, on a desk and on a phone, and nothing sticks out to the right."""
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+            for size, wide in (("desk", DESK), ("phone", PHONE)):
+                page.set_viewport_size(wide)  # type: ignore[arg-type]
+                if PICTURES:
+                    page.screenshot(path=f"{PICTURES}/{name}-{scheme}-{size}.png", full_page=True)
+                sticks_out = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                assert sticks_out <= 0, f"{name}, {scheme}, {size}: {sticks_out} px are beyond the right edge"
+                assert axe(page) == [], f"{name}, {scheme}, {size}"
+        page.set_viewport_size(DESK)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme="light", reduced_motion="reduce")
+
+    def is_clean(self) -> bool:
+        assert self.troubles == []
+        return True
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.troubles.append(f"console: {message.text} ({message.location.get('url')})")
+
+    def _see(self, request: Request) -> None:
+        place = urlsplit(request.url)
+        if place.scheme != "data" and f"{place.scheme}://{place.netloc}" != self.web.url:
+            self.troubles.append(f"request to another host: {request.url[:200]}")
+
+
+def axe(page: Page) -> list[str]:
+    """The violations, one line each."""
+    page.evaluate(AXE)
+    found = page.evaluate("tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", TAGS)
+    return [
+        f"{violation['id']}: {node['html'][:200]} ({node.get('failureSummary', '')[:300]})"
+        for violation in found["violations"]
+        for node in violation["nodes"][:3]
+    ]
