@@ -6,6 +6,7 @@ that it was said in, so it is left out of the next call's messages.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,7 @@ class Card:
     kind: str
     call: Any
     text: str = ""
+    data: str = ""  # an answer that is JSON, as lines that a person can read
     tools: tuple[ToolUse, ...] = ()
     cut: bool = False
 
@@ -115,7 +117,18 @@ def _asked(call: Any) -> Iterator[Card]:
         for use in (used if isinstance(used, list) else [])
     )
     text = str(answer.get("content") or "")
-    yield Card("assistant", call, text[:SHOWN], tools, cut=len(text) > SHOWN)
+    data = _as_data(text)
+    yield Card("assistant", call, "" if data else text[:SHOWN], data, tools, cut=len(text) > SHOWN)
+
+
+def _as_data(text: str) -> str:
+    """A planner and a reviewer answer with one JSON object."""
+    if not text.lstrip().startswith("{") or len(text) > SHOWN:
+        return ""
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return ""
 
 
 def _file(call: Any) -> str:

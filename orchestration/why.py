@@ -130,10 +130,12 @@ def _cancelled(facts: Facts) -> str:
 
 def _succeeded(facts: Facts) -> str:
     if facts.verified:
-        checks = f"{facts.passed} of {facts.checks} check{'s' if facts.checks != 1 else ''} pass{'es' if facts.checks == 1 else ''}"
         where = f" on the final commit {facts.commit[:10]}" if facts.commit else ""
-        turned = f", {facts.turned} of them red before" if facts.turned else ""
-        return f"{checks}{where} in a fresh sandbox{turned}."
+        if facts.checks == 1:
+            before = "; it was red before" if facts.turned else ""
+            return f"Its check passes{where}, in a fresh sandbox{before}."
+        before = f"; {facts.turned} of them {'was' if facts.turned == 1 else 'were'} red before" if facts.turned else ""
+        return f"{facts.passed} of {facts.checks} checks pass{where}, in a fresh sandbox{before}."
     if not facts.checks:
         return (
             "No check was given and none was found, so nothing proves the result: read the changes before you use them."

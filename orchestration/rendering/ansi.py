@@ -20,6 +20,7 @@ OVERPRINTED = re.compile(r"[^\n]*\r(?=[^\n])")
 # colours, bold, dim; not blink, not hidden, not reverse: what is written must stay readable
 KEPT = frozenset({"0", "1", "2", "3", "4", "22", "23", "24", "39", *map(str, (*range(30, 38), *range(90, 98)))})
 _MARK = "\ue000"  # stands for the escape of a kept colour while everything else is made visible
+WHOLE_MARK = re.compile(_MARK + r"\[[0-9;]*m")  # a long line may have been cut in the middle of one
 
 
 def terminal_html(text: object) -> SafeString:
@@ -30,7 +31,9 @@ def terminal_html(text: object) -> SafeString:
     said = OTHER.sub("", said)
     said = OVERPRINTED.sub("", said).replace("\r", "")
     said = _backspaces(said)
-    said = visible(short_lines(said)).replace(_MARK, ESC)
+    said = WHOLE_MARK.sub(lambda found: found.group().replace(_MARK, ESC), visible(short_lines(said))).replace(
+        _MARK, ""
+    )
     return cleaned(Ansi2HTMLConverter(inline=False).convert(said, full=False, ensure_trailing_newline=False), SPANS)
 
 

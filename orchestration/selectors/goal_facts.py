@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -14,6 +15,7 @@ from ..why import Facts, LiveRun
 
 FRESH = timedelta(seconds=60)
 RUN_WHAT = {"plan": "The planner", "review": "The reviewer"}
+WORKER = re.compile(r"[^\s:]+:\d+:[0-9a-f]+")
 Pair = tuple[Check | None, Check | None]  # a check before and after
 
 
@@ -71,9 +73,14 @@ def _person(by: str) -> str:
     return {"shell": "Somebody at the shell", "engine": "The engine"}.get(by, by)
 
 
+def is_worker(name: str) -> bool:
+    """host:pid:start, as a worker process calls itself; no user name has a colon."""
+    return WORKER.fullmatch(name) is not None
+
+
 def short_worker(name: str) -> str:
     """host:pid of host:pid:start."""
-    return name.rsplit(":", 1)[0] if name.count(":") >= 2 else name
+    return name.rpartition(":")[0] if is_worker(name) else name
 
 
 def clock(at: datetime) -> str:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from ..models import Artifact, Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step
 from ..rendering.graph import Graph, Vertex, draw
 from ..states import OPEN_ROLLOUT, CallKind, CheckPhase, GoalStatus, RunStatus, StepStatus
+from ..telling import QUIET
 from ..why import why
 from .access import goals_for
 from .goal_facts import facts_of
@@ -206,7 +207,7 @@ def plan_tab(head: GoalHead, href: Callable[[Step], str]) -> PlanTab:
         graph=draw(vertices),
         now=list(commands.select_related("run__step").order_by("-pk")[:NOW_COMMANDS])[::-1],
         review=Review.objects.filter(rollout=head.rollout).order_by("created_at").last(),
-        events=list(Event.objects.filter(goal=head.goal).order_by("-seq")[:LATEST_EVENTS]),
+        events=list(Event.objects.filter(goal=head.goal).exclude(kind__in=QUIET).order_by("-seq")[:LATEST_EVENTS]),
         spent=list(calls.values("run__kind").annotate(calls=Count("pk"), **sums).order_by("run__kind")),
     )
 

@@ -148,7 +148,7 @@ def _submit(
             submitted_by=by,
         )
         _add_budget(goal, wish.limits)
-        with locked(goal.pk, by=wish.origin) as change:
+        with locked(goal.pk, by=by.get_username() if by is not None else wish.origin) as change:
             change.note("goal.submitted", str(goal), new=goal.status)
             _add_rollouts(change.goal)
             if plan is not None:

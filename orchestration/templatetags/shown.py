@@ -10,20 +10,18 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from .. import story
 from ..models import Budget, Call, Event, Run
 from ..remedies import remedy_for
 from ..rendering import ansi, code, markdown, text
-from ..selectors.goal_facts import short_worker
+from ..selectors.goal_facts import is_worker, short_worker
 from ..selectors.goal_page import StepLine, below
-from ..terminal import Paint, event_line
+from ..telling import sentence
 from ..transcript import Terminal
 from ..transcript import terminal as as_terminal
 from ..why import CAP_WORDS
 from .panel import ICONS
 
 register = template.Library()
-PLAIN = Paint(colour=False)
 
 
 @register.filter
@@ -58,8 +56,15 @@ def worker(name: str) -> str:
 
 @register.filter
 def event_text(row: Event) -> str:
-    """An event as a sentence, without the mark that a terminal shows before it."""
-    return text.visible(event_line(story.event(row), PLAIN).partition(" ")[2])
+    return text.visible(sentence(row.kind, row.subject, row.old, row.new, row.reason, row.data))
+
+
+@register.filter
+def event_by(row: Event) -> str:
+    """Who did it, where that says something: a person, or the worker that begins a run."""
+    if is_worker(row.by):
+        return f"on {worker(row.by)}" if row.new == "running" and row.kind == "run.status" else ""
+    return "" if row.by in {"engine", "housekeeper"} else f"by {text.one_line(row.by, 80)}"
 
 
 @register.filter

@@ -63,7 +63,9 @@ class Site:
                 page.set_viewport_size(wide)  # type: ignore[arg-type]
                 if PICTURES:
                     page.screenshot(path=f"{PICTURES}/{name}-{scheme}-{size}.png", full_page=True)
-                sticks_out = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                sticks_out = page.evaluate(
+                    "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+                )
                 assert sticks_out <= 0, f"{name}, {scheme}, {size}: {sticks_out} px are beyond the right edge"
                 assert axe(page) == [], f"{name}, {scheme}, {size}"
         page.set_viewport_size(DESK)  # type: ignore[arg-type]
