@@ -23,13 +23,20 @@ from tests.panel.world import EVIL
 
 BASE = Path(__file__).resolve().parents[2]
 EVILS = (
-    EVIL, "<script>x</script>", "\x1b]0;title\x07", "\x1b]8;;javascript:alert(1)\x1b\\x\x1b]8;;\x1b\\", "\x1b]8;;http://e",
-    "\x9d0;t\x9c",
-    "a\rb", "\x1bP1$q\x1b\\", "\ud800", "\udfff\ud800", "\u202e\u2066\u200f", "x" * 1_000_000, "\n" * 200_000, "\x1b[31m" * 50_000,
-    "![i](http://e/i.png)", "[a](javascript:alert(1))", "[a](JaVaScRiPt&colon;alert(1))", "[a](data:text/html,x)",
-    "<a hx-get=/x>x</a>", "[a]: javascript:alert(1)\n\n[a]", "<http://ok.example>", "<javascript:alert(1)>", "> " * 3000, "*a" * 20_000, "[" * 20_000,
-    "```html\n<script>x</script>\n```", "# h1\n\n<h1>x</h1>", "&lt;script&gt;", "| a |\n|-|\n| <img src=x> |", "\ue000[31m<b>", "\0",
-)  # fmt: skip
+    *(EVIL, "<script>x</script>", "a\rb", "\0", "\ud800", "\udfff\ud800", "\u202e\u2066\u200f", "&lt;script&gt;"),
+    *(
+        "\x1b]0;title\x07",
+        "\x1b]8;;javascript:alert(1)\x1b\\x\x1b]8;;\x1b\\",
+        "\x1b]8;;http://e",
+        "\x9d0;t\x9c",
+        "\x1bP1$q\x1b\\",
+    ),
+    *("x" * 1_000_000, "\n" * 200_000, "\x1b[31m" * 50_000, "\ue000[31m<b>"),
+    *("![i](http://e/i.png)", "[a](javascript:alert(1))", "[a](JaVaScRiPt&colon;alert(1))", "[a](data:text/html,x)"),
+    *("[a]: javascript:alert(1)\n\n[a]", "<http://ok.example>", "<javascript:alert(1)>", "<a hx-get=/x>x</a>"),
+    *("> " * 3000, "*a" * 20_000, "[" * 20_000, "# h1\n\n<h1>x</h1>", "| a |\n|-|\n| <img src=x> |"),
+    "```html\n<script>x</script>\n```",
+)
 VISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

@@ -122,7 +122,7 @@ def test_each_kind_of_error_that_ends_a_run_has_its_remedy() -> None:
         (("run.status", "step run 1a2b", "queued", "running", "", {"step": 3, "attempt": 2}), "Step 3, attempt 2, runs"),
         (("run.status", "plan run 1a2b", "running", "errored", "401", {"attempt": 1}), "Planning broke: 401"),
         (("run.queued", "review run 1a2b", "", "queued", "again in 2 s", {}), "The review is queued: again in 2 s"),
-        (("check.ran", "on the base commit", "", "failed", "make", {"exit_code": 2}), "A check failed on the base commit, exit 2: make"),
+        (("check.ran", "on the result", "", "failed", "make", {"exit_code": 2}), "A check failed on the result, exit 2: make"),
         (("plan.recorded", "plan r2", "", "", "", {"revision": 2, "steps": 1}), "Plan revision 2, 1 step"),
         (("review.recorded", "retry_same", "", "", "again", {}), "The review says retry same: again"),
         (("of.tomorrow", "x", "a", "b", "c", {}), "of.tomorrow x a → b: c"),
