@@ -14,7 +14,7 @@ LIMITS = ("calls", "tokens", "commands", "seconds")
 class ActForm(forms.Form):
     """Cancel, pause, resume or retry. `limits`: the new totals where a person raises them."""
 
-    reason = forms.CharField(max_length=2000, required=False, strip=True)
+    reason = forms.CharField(max_length=500, required=False, strip=True)
     calls = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
     tokens = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
     commands = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
@@ -25,7 +25,7 @@ class ActForm(forms.Form):
         self.verb = verb
 
     def clean_reason(self) -> str:
-        reason = str(self.cleaned_data["reason"])
+        reason = " ".join(str(self.cleaned_data["reason"]).split())
         if self.verb in NEEDS_REASON and not reason:
             raise forms.ValidationError(f"say in a few words why you {self.verb} it")
         return reason
