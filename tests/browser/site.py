@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import axe_playwright_python
 from django.contrib.auth.models import User
+from django.urls import NoReverseMatch, reverse
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
 from orchestration import services
@@ -43,13 +45,44 @@ class Site:
         page.on("request", self._see)
         return page
 
-    def log_in(self, page: Page, password: str = PASSWORD) -> None:
-        """By the form. (A one-time link is another way to the same place.)"""
+    def log_in(self, page: Page) -> None:
+        """By the form."""
         page.goto("/login/")
         page.get_by_label("User name").fill(self.person.get_username())
-        page.get_by_label("Password").fill(password)
+        page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Log in").click()
         page.wait_for_url(lambda url: "/login/" not in url)
+
+    def come_in(self, page: Page) -> None:
+        """As a newcomer does: by the one-time link that the command prints, then with a password of one's own."""
+        if not known("login-link", "u", "t"):
+            self.log_in(page)
+            return
+        link = self.installation.manage("login_link", self.person.get_username()).stdout.strip().splitlines()[-1]
+        page.goto(urlsplit(link).path)
+        self.check(page, "login-link")
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url("**/login/password/")
+        self.check(page, "set-password")
+        for field in page.locator("input[type=password]").all():
+            field.fill("correct horse battery staple")
+        page.get_by_role("button", name="Set the password").click()
+        page.wait_for_url(lambda url: "/login/" not in url)
+
+    def submit_by_form(self, page: Page, repo: Path, text: str = EXAMPLE_GOAL, check: str = EXAMPLE_CHECK) -> Goal:
+        """On the page for a new goal; the browser then shows the goal's own."""
+        if not known("goal-new"):
+            goal = self.submit(text, (check,), repo=repo)
+            page.goto(f"/goals/{goal.pk}/")
+            return goal
+        page.goto("/goals/new/")
+        self.check(page, "goal-new")
+        page.get_by_label("What is to be achieved?").fill(text)
+        page.locator("#path").fill(str(repo))
+        page.get_by_label("Checks", exact=True).fill(check)
+        page.get_by_role("button", name="Submit").click()
+        page.wait_for_url(re.compile(r"/goals/[0-9a-f-]{36}/$"))
+        return Goal.objects.get(pk=page.url.rstrip("/").rsplit("/", 1)[-1])
 
     def submit(self, text: str = EXAMPLE_GOAL, checks: tuple[str, ...] = (EXAMPLE_CHECK,), **more: Any) -> Goal:
         """A goal of this person's, by the service that the form calls too."""
@@ -87,6 +120,14 @@ class Site:
         place = urlsplit(request.url)
         if place.scheme != "data" and f"{place.scheme}://{place.netloc}" != self.web.url:
             self.troubles.append(f"request to another host: {request.url[:200]}")
+
+
+def known(name: str, *args: str) -> bool:
+    """Does this panel have the page? (Pages come one by one; a test uses those that are there.)"""
+    try:
+        return bool(reverse(f"orchestration:{name}", args=args))
+    except NoReverseMatch:
+        return False
 
 
 def axe(page: Page) -> list[str]:

@@ -1,4 +1,4 @@
-"""A person's way in a real browser: log in, see a goal live, read its diff and proof, cancel another."""
+"""A person's way in a real browser: come in, submit a goal, watch it live, read its diff and proof, cancel another."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.browser.site import Site
+from tests.browser.site import Site, axe
 from tests.support.installation import EXAMPLE_GOAL, Installation
 from tests.support.models import Gated
 
@@ -22,9 +22,8 @@ def held(installation: Installation, role: str) -> Gated:
 
 def test_a_goal_is_watched_live_from_queued_to_its_proof(site: Site) -> None:
     page = site.page
-    site.log_in(page)
-    goal = site.submit(repo=site.installation.example())
-    page.goto(f"/goals/{goal.pk}/")
+    site.come_in(page)
+    site.submit_by_form(page, site.installation.example())
     why, status = page.locator("#why"), page.locator("#why .status")
     expect(why).to_contain_text("no worker serves the planning queue")
     expect(page.get_by_role("heading", name="No plan yet")).to_be_visible()
@@ -75,6 +74,8 @@ def test_each_page_of_a_finished_goal_is_accessible_and_quiet(site: Site) -> Non
     page.get_by_role("link", name="Planning").click()
     expect(page.locator("summary", has_text="Brief")).to_be_visible()
     site.check(page, "run-planning")
+    page.evaluate("document.querySelector('main').append(new Image())")
+    assert axe(page) != [], "axe finds what is wrong"
     assert site.is_clean()
 
 
