@@ -35,6 +35,12 @@ def one_line(value: object, longest: int = 0) -> str:
 
 
 @register.filter
+def clip(value: object, longest: int) -> str:
+    """Head and tail of a text that may be long; several lines stay several."""
+    return text.clipped(text.visible(value), longest)
+
+
+@register.filter
 def terminal(value: object) -> SafeString:
     return ansi.terminal_html(value)
 

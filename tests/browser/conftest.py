@@ -13,8 +13,8 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Browser, sync_playwright
 
 from orchestration import broker, dispatch
-from tests.browser.site import PASSWORD, Site
 from tests.support.installation import Installation
+from tests.support.site import PASSWORD, Site
 from tests.support.web import WebProcess
 
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright's loop lives in the test's own thread

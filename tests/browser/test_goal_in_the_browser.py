@@ -6,9 +6,9 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.browser.site import Site, axe
 from tests.support.installation import EXAMPLE_GOAL, Installation
 from tests.support.models import Gated
+from tests.support.site import Site, axe
 
 LONG = 60_000  # ms, for a loaded machine
 

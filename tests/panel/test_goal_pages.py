@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from html.parser import HTMLParser
 from typing import Any
 
@@ -15,10 +16,12 @@ from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from orchestration import services
 from orchestration.blobs import save_blob
 from orchestration.models import Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step, Worker
+from orchestration.states import RunStatus
 from tests.panel.world import EVIL, Texts, hostile_goal
 
 pytestmark = pytest.mark.django_db
@@ -188,6 +191,36 @@ def test_a_goal_that_is_over_has_no_stream(page: Client, ana: User) -> None:
     services.cancel_goal(goal.pk)
     assert b"hx-sse:connect" not in page.get(address).content
     assert b"hx-get" not in page.get(address).content
+
+
+def test_a_goal_says_whether_a_worker_serves_its_queue(page: Client, ana: User) -> None:
+    goal = services.submit_goal("Say hello", by=ana)
+    address = reverse("orchestration:goal-detail", args=[goal.pk])
+    assert "no worker serves the planning queue. Start one: manage.py worker --queues planning" in said(
+        page.get(address)
+    )
+    old = Worker.objects.create(
+        id="a:1:0", queues=["planning"], started_at=timezone.now(), seen_at=timezone.now() - timedelta(minutes=5)
+    )
+    assert "no worker serves the planning queue" in said(page.get(address)), "it is silent for five minutes"
+    Worker.objects.filter(pk=old.pk).update(seen_at=timezone.now())
+    assert "The planner waits for a free worker, since" in said(page.get(address))
+
+
+def test_a_run_that_broke_is_named_with_its_remedy_and_the_retry_with_its_wait(page: Client, ana: User) -> None:
+    goal = services.submit_goal("Say hello", by=ana)
+    run = services.claim(Run.objects.get(goal=goal).pk, "build-1:7:abc")
+    assert run is not None
+    Worker.objects.create(id="build-1:7:abc", queues=["planning"], started_at=timezone.now(), seen_at=timezone.now())
+    assert "The planner works on build-1:7 since" in said(
+        page.get(reverse("orchestration:goal-detail", args=[goal.pk]))
+    )
+    services.record_failure(run, RunStatus.ERRORED, "transient", "503 from the model", retry_after=300)
+    shown = said(page.get(reverse("orchestration:goal-detail", args=[goal.pk])))
+    assert re.search(r"The planner broke \(transient\) and is tried again in (300|29\d) s, as attempt 2", shown)
+    assert "503 from the model" in shown
+    whole = said(page.get(reverse("orchestration:run-detail", args=[goal.pk, run.pk])))
+    assert "What helps: It is tried again by itself" in whole
 
 
 # ---- what a page costs
