@@ -15,9 +15,13 @@ def visible(text: object) -> str:
 
 
 def one_line(text: object, longest: int = 0) -> str:
-    """`visible`, in one line of at most `longest` characters (0: any)."""
+    """`visible`, in one line of at most `longest` characters (0: any), cut between words where one ends near."""
     line = " ".join(visible(text).split())
-    return f"{line[: longest - 1]}…" if longest and len(line) > longest else line
+    if not longest or len(line) <= longest:
+        return line
+    cut = line[: longest - 1]
+    at_word = cut.rpartition(" ")[0]
+    return f"{at_word if len(cut) - len(at_word) < min(16, longest // 3) else cut}…"
 
 
 def clipped(text: str, longest: int) -> str:

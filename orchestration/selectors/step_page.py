@@ -33,12 +33,8 @@ class RunPart:
 
     @property
     def queued_seconds(self) -> float | None:
-        return (self.run.started_at - self.run.queued_at).total_seconds() if self.run.started_at else None
-
-    @property
-    def seconds(self) -> float | None:
-        begun, ended = self.run.started_at, self.run.ended_at
-        return (ended - begun).total_seconds() if begun and ended else None
+        begun = self.run.started_at
+        return max(0.0, (begun - self.run.queued_at).total_seconds()) if begun else None
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def run_address(run: Run) -> str:
 def run_seconds(run: Run) -> float | None:
     if run.started_at is None or run.status == "queued":
         return None
-    return ((run.ended_at or timezone.now()) - run.started_at).total_seconds()
+    return max(0.0, ((run.ended_at or timezone.now()) - run.started_at).total_seconds())
 
 
 @register.filter
@@ -163,4 +163,4 @@ def run_end(run: Run) -> str:
 
 @register.filter
 def call_seconds(call: Call) -> float | None:
-    return (call.ended_at - call.started_at).total_seconds() if call.ended_at else None
+    return max(0.0, (call.ended_at - call.started_at).total_seconds()) if call.ended_at else None

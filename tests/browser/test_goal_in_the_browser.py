@@ -8,7 +8,8 @@ from playwright.sync_api import expect
 
 from tests.support.installation import EXAMPLE_GOAL, Installation
 from tests.support.models import Gated
-from tests.support.site import Site, axe
+from tests.support.site import PHONE, Site, axe, sticks_out
+from tests.support.world import Texts, hostile_goal
 
 LONG = 60_000  # ms, for a loaded machine
 
@@ -138,4 +139,20 @@ def test_the_acts_work_without_a_script(site: Site) -> None:
     page.locator("#cancel-reason").fill("no script here")
     page.get_by_role("button", name="Cancel goal").click()
     expect(page.locator("#why")).to_contain_text("ana cancelled it: no script here")
+    assert site.is_clean()
+
+
+def test_hostile_text_stays_text_in_a_real_browser(site: Site) -> None:
+    page = site.page
+    site.log_in(page)
+    goal = hostile_goal(site.person, Texts())
+    page.on("dialog", lambda dialog: site.troubles.append(f"dialog: {dialog.message}"))
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    for tab in ("", "commands/", "changes/", "reviews/", "events/", "artifacts/", "steps/1-1-0/", "steps/1-1-1/"):
+        page.goto(f"/goals/{goal.pk}/{tab}")
+        for fold in page.locator("details").all():
+            fold.evaluate("fold => { fold.open = true }")
+        assert sticks_out(page) <= 0, tab
+        assert page.locator("img, iframe, main script").count() == 0, tab
+    site.check(page, "hostile-step")
     assert site.is_clean()

@@ -22,7 +22,7 @@ from orchestration import services
 from orchestration.blobs import save_blob
 from orchestration.models import Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step, Worker
 from orchestration.states import RunStatus
-from tests.panel.world import EVIL, Texts, hostile_goal
+from tests.support.world import EVIL, Texts, hostile_goal
 
 pytestmark = pytest.mark.django_db
 TABS = ("detail", "commands", "changes", "reviews", "events", "artifacts")

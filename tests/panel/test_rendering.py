@@ -19,7 +19,7 @@ from orchestration.rendering.graph import MOST, Vertex, draw
 from orchestration.rendering.markdown import markdown_html
 from orchestration.rendering.text import clipped, one_line, visible
 from orchestration.transcript import cards
-from tests.panel.world import EVIL
+from tests.support.world import EVIL
 
 BASE = Path(__file__).resolve().parents[2]
 EVILS = (

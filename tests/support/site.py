@@ -96,10 +96,7 @@ class Site:
                 page.set_viewport_size(wide)  # type: ignore[arg-type]
                 if PICTURES:
                     page.screenshot(path=f"{PICTURES}/{name}-{scheme}-{size}.png", full_page=True)
-                sticks_out = page.evaluate(
-                    "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-                )
-                assert sticks_out <= 0, f"{name}, {scheme}, {size}: {sticks_out} px are beyond the right edge"
+                assert sticks_out(page) <= 0, f"{name}, {scheme}, {size}"
                 assert axe(page) == [], f"{name}, {scheme}, {size}"
         page.set_viewport_size(DESK)  # type: ignore[arg-type]
         page.emulate_media(color_scheme="light", reduced_motion="reduce")
@@ -128,6 +125,11 @@ def known(name: str, *args: str) -> bool:
         return bool(reverse(f"orchestration:{name}", args=args))
     except NoReverseMatch:
         return False
+
+
+def sticks_out(page: Page) -> int:
+    """By how many pixels the page is wider than its window."""
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
 def axe(page: Page) -> list[str]:
