@@ -6,9 +6,10 @@ import re
 
 from playwright.sync_api import expect
 
+from orchestration import services
 from tests.support.installation import EXAMPLE_GOAL, Installation
 from tests.support.models import Gated
-from tests.support.site import PHONE, Site, axe, sticks_out
+from tests.support.site import PASSWORD, PHONE, Site, axe, sticks_out
 from tests.support.world import Texts, hostile_goal
 
 LONG = 60_000  # ms, for a loaded machine
@@ -116,18 +117,18 @@ def test_a_page_whose_stream_is_gone_says_so_and_goes_on_by_asking(site: Site) -
     page = site.page
     site.log_in(page)
     goal = site.submit(text=EXAMPLE_GOAL)
-    page.route("**/stream/**", lambda route: route.abort())
+    away = [True]
+    page.route("**/stream/**", lambda route: route.abort() if away else route.continue_())
     page.goto(f"/goals/{goal.pk}/")
     expect(page.locator("#lost")).to_be_visible(timeout=LONG)
     site.check(page, "goal-lost")
     gate = held(site.installation, "planner")
     assert gate.reached.wait(60)
     expect(page.locator("#why .status")).to_have_text("Planning", timeout=LONG)
-    page.unroute("**/stream/**")
+    away.clear()
     expect(page.locator("#lost")).to_be_hidden(timeout=LONG)
     gate.open()
-    troubles = [trouble for trouble in site.troubles if "ERR_FAILED" not in trouble and "fetch" not in trouble]
-    assert troubles == []
+    assert site.is_clean("ERR_FAILED", "fetch")
 
 
 def test_the_acts_work_without_a_script(site: Site) -> None:
@@ -156,3 +157,18 @@ def test_hostile_text_stays_text_in_a_real_browser(site: Site) -> None:
         assert page.locator("img, iframe, main script").count() == 0, tab
     site.check(page, "hostile-step")
     assert site.is_clean()
+
+
+def test_a_login_that_ran_out_leads_to_the_form_and_back(site: Site) -> None:
+    page = site.page
+    site.log_in(page)
+    goal = site.submit(text=EXAMPLE_GOAL)
+    page.goto(f"/goals/{goal.pk}/events/")
+    page.context.clear_cookies()
+    services.pause_goal(goal.pk, reason="something new to show")
+    page.wait_for_url(f"**/login/?next=%2Fgoals%2F{goal.pk}%2Fevents%2F", timeout=LONG)
+    page.get_by_label("User name").fill("ana")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator("ol.events")).to_contain_text("something new to show")
+    assert site.is_clean("401")

@@ -184,6 +184,15 @@ def test_the_fragment_is_the_page_without_its_shell(page: Client, ana: User) -> 
     assert b"<html" in back.content
 
 
+def test_htmx_and_its_extension_come_in_one_file(page: Client, ana: User) -> None:
+    """In two, htmx may start before the second has arrived, and then nobody opens the stream (seen on a loaded machine)."""
+    goal = services.submit_goal("Say hello", by=ana)
+    html = page.get(reverse("orchestration:goal-detail", args=[goal.pk])).content.decode()
+    scripts = [a["src"] for tag, a in Reader(html).tags if tag == "script" and "htmx" in a["src"]]
+    assert scripts == ["/static/django_htmx/htmax-4.min.js"]
+    assert '"extensions": "sse"' in html, "of the others that are in it, none is wanted"
+
+
 def test_a_goal_that_is_over_has_no_stream(page: Client, ana: User) -> None:
     goal = services.submit_goal("Say hello", by=ana)
     address = reverse("orchestration:goal-detail", args=[goal.pk])
