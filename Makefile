@@ -2,11 +2,11 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 # `make up LLM_API_KEY=… PORT=…` reaches the command by its environment, never by argv: make exports what it is given, and only that.
-QUICK := -m "not services" -n 2
-SLOW := -m services
+QUICK := -m "not services and not browser" -n 2
+SLOW := -m "services and not browser"
 LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header
 
-.PHONY: help setup demo up env test test-sqlite test-postgres check screenshots schema-test openapi lock clean
+.PHONY: help setup demo up env browser test test-sqlite test-postgres check screenshots schema-test openapi lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ test-sqlite: ## all tests on SQLite
 test-postgres: ## the tests that use a database, on a PostgreSQL of their own
 	@$(PY) -m tests.support.postgres -- $(PY) -m pytest -q $(QUICK) --database-only
 	@$(PY) -m tests.support.postgres -- $(PY) -m pytest -q $(SLOW) --database-only
+
+browser: ## a person's way in a real browser (needs chromium; PICTURES=folder keeps a picture of each page)
+	@scripts/setup --dev
+	@$(PY) -m pytest -q -m browser tests/browser
 
 check: ## lint, format, types, import rules, migrations; no services
 	@scripts/setup --dev

@@ -116,10 +116,10 @@ def retry_goal(goal_id: Any, *, by: str = "shell", limits: Mapping[str, int] | N
         raise IllegalMove(f"goal {old.short_id} is {old.status}; only an ended goal can be retried (cancel it first)")
     if old.only:
         raise IllegalMove(f"goal {old.short_id} is one piece of work that a task was called with: call the task again")
-    copied = ("text", "context", "repository", "base_ref", "checks", "allow_check_edits", "rollouts_wanted", "strategy")
+    what = ("text", "context", "repository", "base_ref", "checks", "allow_check_edits", "rollouts_wanted", "strategy")
     with transaction.atomic():
         goal = Goal.objects.create(
-            **{name: getattr(old, name) for name in copied}, retry_of=old, submitted_by=old.submitted_by, origin="retry"
+            **{name: getattr(old, name) for name in (*what, "submitted_by")}, retry_of=old, origin="retry"
         )
         _add_budget(goal, _limits(limits) if limits else _limits_of(old))
         with locked(goal.pk, by=by) as change:
@@ -150,7 +150,7 @@ def _submit(
             submitted_by=by,
         )
         _add_budget(goal, wish.limits)
-        with locked(goal.pk, by=wish.origin) as change:
+        with locked(goal.pk, by=by.get_username() if by is not None else wish.origin) as change:
             change.note("goal.submitted", str(goal), new=goal.status)
             _add_rollouts(change.goal)
             if plan is not None:
