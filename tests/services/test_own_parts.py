@@ -1,4 +1,4 @@
-"""`manage.py up`: one machine's installation, what it says of itself, and how it ends."""
+"""What a worker says of itself, and how our own Redis starts and ends."""
 
 from __future__ import annotations
 
