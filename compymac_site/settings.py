@@ -5,8 +5,11 @@ A bad value stops the start with its name in the message. Secrets may also come 
 
 from __future__ import annotations
 
+import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -26,7 +29,8 @@ class Environment(environ.FileAwareEnv):  # type: ignore[misc]
 
 
 env = Environment()
-environ.Env.read_env(str(BASE_DIR / ".env"))
+ENV_FILE = Path(os.environ.get("ENV_FILE") or BASE_DIR / ".env")  # made by the first `manage.py up`
+environ.Env.read_env(str(ENV_FILE))
 
 
 def secret(name: str, default: str = "") -> str:
@@ -38,10 +42,24 @@ def secret(name: str, default: str = "") -> str:
 
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
 DEBUG = env.bool("DEBUG", default=False)
-SECRET_KEY = secret("SECRET_KEY", "insecure-development-key")
-BASE_URL = env.str("BASE_URL", default="http://127.0.0.1:8000").rstrip("/")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+INSECURE_KEY = "insecure-development-key"
+SECRET_KEY = secret("SECRET_KEY", INSECURE_KEY) or INSECURE_KEY
+HOST = env.str("HOST", default="") or "127.0.0.1"  # where `manage.py up` listens
+PORT = int(env.str("PORT", default="") or 8000)
+# `manage.py up` takes the next port where that one is taken, and leaves its address here.
+OWN_ADDRESS_FILE = DATA_DIR / "web.url"
+_address = OWN_ADDRESS_FILE.read_text().strip() if OWN_ADDRESS_FILE.exists() else "http://127.0.0.1:8000"
+BASE_URL = (env.str("BASE_URL", default="") or _address).rstrip("/")
+# Always: loopback (the probes of this machine) and the host of BASE_URL.
+ALLOWED_HOSTS = [
+    *env.list("ALLOWED_HOSTS", default=[]),
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    urlsplit(BASE_URL).hostname or "localhost",
+]
+# The server itself speaks http, also where people come by a proxy with https.
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[BASE_URL] if BASE_URL.startswith("https://") else [])
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BASE_URL.startswith("https://")
 
 INSTALLED_APPS = [
@@ -57,11 +75,13 @@ INSTALLED_APPS = [
     "django_filters",
     "django_htmx",
     "csp",
+    "axes",
     "django_celery_results",
     "django_celery_beat",
     "orchestration",
 ]
 MIDDLEWARE = [
+    "orchestration.api.middleware.RequestId",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -73,7 +93,20 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "orchestration.views.middleware.LoginRequired",
+    "axes.middleware.AxesMiddleware",
 ]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}Validator"}
+    for name in ("UserAttributeSimilarity", "MinimumLength", "CommonPassword", "NumericPassword")
+]
+# Guessing passwords: ten failures for one name from one address, then a pause. A one-time login link is not affected.
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_TEMPLATE = "orchestration/login_locked.html"
+AXES_RESET_ON_SUCCESS = True
+AXES_DISABLE_ACCESS_LOG = True
 LOGIN_URL = "orchestration:login"
 LOGIN_REDIRECT_URL = "orchestration:overview"
 LOGOUT_REDIRECT_URL = "orchestration:login"
@@ -91,6 +124,7 @@ CONTENT_SECURITY_POLICY = {
         "form-action": ["'self'"],
     }
 }
+MESSAGE_TAGS = {25: "good", 30: "attention", 40: "bad"}  # success, warning, error: the panel's own colour roles
 ROOT_URLCONF = "compymac_site.urls"
 WSGI_APPLICATION = "compymac_site.wsgi.application"
 ASGI_APPLICATION = "compymac_site.asgi.application"
@@ -104,6 +138,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "orchestration.views.shell.shell",
             ]
         },
     }
@@ -116,6 +151,52 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+
+# ---- the REST API (orchestration/api)
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "orchestration.api.authentication.BearerToken",
+        "rest_framework.authentication.SessionAuthentication",  # for the documentation's "try it"; with CSRF
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["orchestration.api.parsers.BoundedJSON"],
+    "DEFAULT_FILTER_BACKENDS": ["orchestration.api.querying.Filters"],
+    "DEFAULT_PAGINATION_CLASS": "orchestration.api.pagination.Pages",
+    "DEFAULT_SCHEMA_CLASS": "orchestration.api.schema.Documented",
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "orchestration.api.problems.handle",
+    "URL_FORMAT_OVERRIDE": None,
+    "UNICODE_JSON": False,  # what a model wrote may hold half a surrogate pair, which no UTF-8 can say
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "CompyMac control panel",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "DESCRIPTION": "Hand goals to LLM agents and trust what comes back. How to begin: docs/api.md in the repository.",
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
+    "COMPONENT_SPLIT_REQUEST": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "DISABLE_DOCSTRING_DESCRIPTIONS": True,  # they are for whoever reads the code
+    "ENUM_NAME_OVERRIDES": {
+        name: f"orchestration.states.{name}"
+        for name in (
+            *("GoalStatus", "RolloutStatus", "StepStatus", "RunStatus", "CallStatus"),
+            *("RunKind", "CallKind", "PlanOrigin", "CheckOrigin"),
+        )
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "orchestration.api.schema.complete",
+    ],
+}
 
 # ---- database: SQLite beside the data by default, PostgreSQL by DATABASE_URL alone
 
@@ -197,7 +278,9 @@ CELERY_WORKER_SEND_TASK_EVENTS = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True  # a worker may start before Redis
-CELERY_BROKER_POOL_LIMIT = 4
+CELERY_BROKER_POOL_LIMIT = (
+    10  # Flower asks 8 questions at once, each by two connections: less than 9 is a deadlock there
+)
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 3600,
     "unacked_restore_interval": 5,
@@ -216,12 +299,15 @@ CELERY_BEAT_SCHEDULE = {  # a tick that nobody took before the next one comes is
     for name, seconds in (("submit_due_goals", SCHEDULE_TICK_SECONDS), ("sweep", 30.0))
 }
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5  # seconds; the database scheduler also sees changed rows so soon
+CELERY_BEAT_SYNC_EVERY = 1  # its last tick is in the database at once, for whoever asks whether it lives
 STORE_RESULTS = env.bool("CELERY_STORE_RESULTS", default=False)
 
 # ---- the engine
 
 LEASE_SECONDS = env.float("LEASE_SECONDS", default=30.0)
 HOUSEKEEPER_SECONDS = env.float("HOUSEKEEPER_SECONDS", default=5.0)
+# How long a worker that is told to stop waits for safe points, before it ends what is in flight.
+DRAIN_SECONDS = env.float("DRAIN_SECONDS", default=10.0)
 MAX_LOSSES = env.int("MAX_LOSSES", default=5)
 RUN_DEADLINE_SECONDS = {
     "plan": env.int("PLAN_DEADLINE_SECONDS", default=1800),
@@ -261,19 +347,43 @@ LLM_ENVIRONMENT = {
 }
 LLM_TOOL_CALLS = env.bool("LLM_TOOL_CALLS", default=True)
 SANDBOX = env.str("SANDBOX", default="auto")
+SANDBOX_ENVIRONMENT = {
+    name: secret(name)
+    for name in (
+        "LOCALE2B_BASE_URL",
+        "LOCALE2B_API_KEY",
+        "LOCALE2B_API_KEY_HEADER",
+        "LOCALE2B_TEMPLATE",
+        "LOCALE2B_MEMORY_MB",
+        "LOCALE2B_VCPUS",
+        "LOCALE2B_REQUESTS_PER_MINUTE",
+    )
+}
 SANDBOX_PARALLEL = env.int("SANDBOX_PARALLEL", default=0)  # 0: twice the cores
 WORKSPACES_DIR = Path(env.str("WORKSPACES_DIR", default=str(DATA_DIR / "workspaces")))
 REPO_ROOTS = [Path(root).resolve() for root in env.list("REPO_ROOTS", default=[])]
 
-# ---- logs
+# ---- watching and logs
 
+METRICS_TOKEN = secret("METRICS_TOKEN")  # for /metrics from another machine
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "formatters": {
+        "line": {
+            "()": "compymac_site.logs.Scrubbed",
+            "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    # httpx logs each address that it asks, query included
-    "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
+    "loggers": {
+        # httpx logs each address that it asks, query included
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+        # runserver has a handler of its own, which would show a login link's token
+        "django.server": {"handlers": ["stderr"], "propagate": False},
+        "axes": {"level": "WARNING"},
+    },
 }

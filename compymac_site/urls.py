@@ -5,6 +5,7 @@ from django.urls import include, path
 
 urlpatterns = [
     path("", include("orchestration.urls")),
-    path("api/v1/", include("orchestration.api.urls")),
+    path("api/", include("orchestration.api.urls")),
     path("admin/", admin.site.urls),
 ]
+handler500 = "orchestration.views.errors.server_error"

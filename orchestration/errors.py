@@ -2,8 +2,10 @@
 
 OrchestrationError
 ├── BadInput          what a person or a program handed in cannot be used
+│   └── KeyReused     an idempotency key that belongs to another request
 ├── NotFound          no such goal, artifact …
 ├── IllegalMove       a status that this row cannot take now
+├── RequestInFlight   the same request, under the same key, is being answered right now
 ├── GoalFailed        a piece of work called by hand did not succeed
 ├── ArtifactTooLarge  more bytes than ARTIFACT_MAX_BYTES
 ├── ArtifactExists    an id that is written once holds another value already
@@ -22,12 +24,20 @@ class BadInput(OrchestrationError, ValueError):
     """What was handed in cannot be used."""
 
 
+class KeyReused(BadInput):
+    """An idempotency key that belongs to another request."""
+
+
 class NotFound(OrchestrationError):
     """There is no such row."""
 
 
 class IllegalMove(OrchestrationError):
     """The row cannot take that status now."""
+
+
+class RequestInFlight(OrchestrationError):
+    """The same request is being answered right now."""
 
 
 class GoalFailed(OrchestrationError):

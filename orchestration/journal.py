@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from django.db import connection
 
-from agents.errors import AgentError, Cancelled, FileProblem
+from agents.errors import AgentError, Cancelled, FileProblem, SandboxBusy, SandboxLost
 from agents.ports import LLM, Command, CommandResult, Completion, CompletionRequest, Message, Sandbox, ToolCall, Usage
 from agents.text import storable, storable_json
 
@@ -97,6 +97,9 @@ class Journal:
         except Cancelled as error:
             hotpath.lose_call(self.run, pk, tokens, str(error))
             raise (self.active.stopped() if self.active.stop_reason else error) from error
+        except (SandboxBusy, SandboxLost) as error:
+            hotpath.lose_call(self.run, pk, tokens, str(error))  # the same run makes it again, at this place
+            raise
         except AgentError as error:
             said = storable(str(error))[:2000]
             if error.billed:

@@ -26,7 +26,7 @@ from agents.sandbox import registry as sandboxes
 
 from . import dispatch, live, services
 from .active import FENCED, ActiveRun, ActiveRuns
-from .broker import require_own_broker
+from .broker import installation_id, require_own_broker
 from .journal import release_connection
 from .models import Run
 from .runs.bench import Tools
@@ -36,7 +36,8 @@ from .states import QUEUE_OF, Queue
 
 log = logging.getLogger(__name__)
 MOST_IN_A_ROW = 8  # runs of one goal that a thread works before it looks at the others
-GRACE = 10.0  # seconds that a drain waits for safe points before it ends what is in flight
+SWEEP_SANDBOXES = 60.0  # seconds between two looks for the sandboxes of killed workers
+GRACE = 10.0  # seconds that a drain waits at most for what it has ended in flight
 
 
 class Worker:
@@ -48,6 +49,7 @@ class Worker:
         self.active = ActiveRuns(threads)
         self.alive_for = settings.LEASE_SECONDS * 2 / 3
         self._ended = threading.Event()
+        self._swept_at = 0.0
         self._own = ThreadPoolExecutor(threads, thread_name_prefix="claimed")
         self._tools: Tools | None = None
         self._lock = threading.Lock()
@@ -175,13 +177,23 @@ class Worker:
     def _housekeep(self) -> None:
         if services.take_turn("housekeeper", self.name, settings.HOUSEKEEPER_SECONDS * 2):
             services.sweep()
+        if self._tools is not None and self._sweep_is_due():
+            # a thread of its own: a remote service may take its time
+            threading.Thread(target=self._tools.provider.sweep, daemon=True, name="sweep sandboxes").start()
         if not self.active.draining:
             self.claim_idle()
+
+    def _sweep_is_due(self) -> bool:
+        """By one process of this host in turn."""
+        if time.monotonic() - self._swept_at < SWEEP_SANDBOXES:
+            return False
+        self._swept_at = time.monotonic()
+        return services.take_turn(f"sandboxes of {socket.gethostname()}"[:60], self.name, SWEEP_SANDBOXES)
 
     def drain(self) -> None:
         """SIGTERM: take nothing more, give back what stops at a safe point, then end what is in flight. No attempt, no loss."""
         self.active.drain(now=False)
-        ends = time.monotonic() + GRACE
+        ends = time.monotonic() + settings.DRAIN_SECONDS
         while self.active.all() and time.monotonic() < ends:
             time.sleep(0.1)
         self.active.drain(now=True)
@@ -234,8 +246,14 @@ def make_llm() -> LLM:
 
 @cache
 def sandbox_provider() -> SandboxProvider:
-    """The first provider of the chain that passes a real trial here."""
-    return sandboxes.choose(settings.SANDBOX, root=settings.WORKSPACES_DIR, parallel=settings.SANDBOX_PARALLEL or None)
+    """The service that is set, or the first local provider that passes a real trial here."""
+    return sandboxes.choose(
+        settings.SANDBOX,
+        root=settings.WORKSPACES_DIR,
+        parallel=settings.SANDBOX_PARALLEL or None,
+        remote=settings.SANDBOX_ENVIRONMENT,
+        installation=installation_id().hex[:12],
+    )
 
 
 def start_web() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
@@ -36,7 +37,7 @@ def test_the_commands_of_the_readme_are_there() -> None:
 
 def test_the_targets_of_the_readme_are_there() -> None:
     makefile = (BASE / "Makefile").read_text()
-    targets = set(re.findall(r"(?:^|`)make (\w+)", README, re.M))
+    targets = set(re.findall(r"(?:^|`)make ([\w-]+)", README, re.M))
     assert {"demo", "test", "up"} <= targets
     assert all(re.search(rf"^{target}:", makefile, re.M) for target in targets)
 
@@ -62,19 +63,13 @@ def test_the_imports_of_the_readme_work_in_plain_python(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_each_command_of_ours_has_an_example_in_its_help() -> None:
-    ours = {name for name, app in get_commands().items() if app == "orchestration"}
-    assert ours == {"demo", "demo_llm", "doctor", "goal", "sweep", "up"}
-    for name in ours - {"goal"}:
-        assert re.search(
-            "examples?:",
-            load_command_class("orchestration", name).create_parser("manage.py", name).format_help().lower(),
-        )
+OURS = sorted(name for name, app in get_commands().items() if app == "orchestration")
 
 
-@pytest.mark.parametrize("verb", ["submit", "list", "show", "watch", "cancel", "retry", "resume", "apply"])
-def test_each_verb_of_goal_has_an_example_in_its_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        load_command_class("orchestration", "goal").create_parser("manage.py", "goal").parse_args([verb, "--help"])
-    assert ended.value.code == 0
-    assert f"example: manage.py goal {verb}" in capsys.readouterr().out
+@pytest.mark.parametrize("name", OURS)
+def test_each_command_of_ours_and_each_of_its_verbs_has_an_example_in_its_help(name: str) -> None:
+    parser = load_command_class("orchestration", name).create_parser("manage.py", name)
+    verbs = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    helps = {verb: made.format_help() for choices in verbs for verb, made in choices.items()}
+    for verb, told in (helps or {name: parser.format_help()}).items():
+        assert re.search("examples?:", told.lower()), f"{name} {verb}"

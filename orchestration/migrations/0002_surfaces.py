@@ -19,6 +19,11 @@ class Migration(migrations.Migration):
             name='beat_ticked_at',
             field=models.DateTimeField(blank=True, help_text='when celery-beat last looked at the schedules', null=True),
         ),
+        migrations.AddField(
+            model_name='repository',
+            name='removed_at',
+            field=models.DateTimeField(blank=True, help_text='since then no new goal starts from it by panel or API', null=True),
+        ),
         migrations.CreateModel(
             name='ApiToken',
             fields=[

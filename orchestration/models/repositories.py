@@ -19,6 +19,9 @@ class Repository(models.Model):
     setup = models.TextField(blank=True, default="")
     setup_allowed = models.BooleanField(default=False)
     toolchain = models.JSONField(default=list, blank=True)
+    removed_at = models.DateTimeField(
+        null=True, blank=True, help_text="since then no new goal starts from it by panel or API"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

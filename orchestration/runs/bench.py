@@ -78,6 +78,7 @@ class Bench:
 def bench(tools: Tools, active: ActiveRun, goal: Goal, label: str, environment: bool = True) -> Iterator[Bench]:
     """A fresh bench with the goal's base in its vault; its sandbox is gone afterwards, and at once when the run is stopped."""
     base = _bytes(goal.base_bundle)
+    label = f"{label}-{active.run.fence}"
     spec = spec_for(tools, goal, base, label) if environment else SandboxSpec(label=label)
     with ExitStack() as stack:
         release_connection()

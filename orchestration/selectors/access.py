@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from ..models import Artifact, Call, Event, Goal, Plan, RecurringGoal, Repository, Review, Rollout, Run, Step
+from ..models import ApiToken, Artifact, Call, Event, Goal, Plan, RecurringGoal, Repository, Review, Rollout, Run, Step
 
 
 def goals_for(user: Any) -> QuerySet[Goal]:
@@ -54,8 +54,15 @@ def artifacts_for(user: Any) -> QuerySet[Artifact]:
     return _mine(Artifact.objects.defer("data"), user, "goal__submitted_by")
 
 
+def tokens_for(user: Any) -> QuerySet[ApiToken]:
+    """A person's own, for superusers too: whose program it is matters."""
+    return ApiToken.objects.filter(user=user.pk) if getattr(user, "is_active", False) else ApiToken.objects.none()
+
+
 def repositories_for(user: Any) -> QuerySet[Repository]:
-    return Repository.objects.all() if getattr(user, "is_active", False) else Repository.objects.none()
+    """Those that a new goal may start from; a removed one is only known to the goals that were made of it."""
+    offered = Repository.objects.filter(removed_at=None)
+    return offered if getattr(user, "is_active", False) else offered.none()
 
 
 def _mine(rows: QuerySet[Any], user: Any, owner: str) -> QuerySet[Any]:

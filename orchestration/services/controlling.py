@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -15,6 +16,7 @@ from ..models import Budget, Goal, Run
 from ..states import GoalStatus, RolloutStatus, RunStatus
 from ..transitions import Change, locked, repeatable
 from .advancing import advance
+from .cleaning import clean_line
 
 WHY_PAUSED = "the goal reached its limit of {cap}: {reason}"
 
@@ -22,6 +24,7 @@ WHY_PAUSED = "the goal reached its limit of {cap}: {reason}"
 @repeatable
 def cancel_goal(goal_id: Any, *, by: str = "shell", reason: str = "") -> Goal:
     """Acknowledged at once: from this commit on no call is begun. Running work is told by its worker's next heartbeat."""
+    reason = clean_line(reason, "the reason", 500)
     with locked(goal_id, by=by) as change:
         goal = change.goal
         if goal.is_terminal:
@@ -39,9 +42,15 @@ def cancel_goal(goal_id: Any, *, by: str = "shell", reason: str = "") -> Goal:
 
 @repeatable
 def pause_goal(goal_id: Any, *, cap: str = "", reason: str = "", by: str = "engine") -> Goal:
-    """Keep the work and begin nothing more. `cap` names the limit that was reached, if one was."""
+    """Keep the work and begin nothing more. `cap` names the limit that was reached, if one was; without one, a person wants it.
+
+    Twice is no error. Raises IllegalMove for a person who comes too late.
+    """
+    reason = reason if cap else clean_line(reason, "the reason", 500)
     with locked(goal_id, by=by) as change:
         goal = change.goal
+        if not cap and (goal.is_terminal or goal.cancelled_at is not None):
+            raise IllegalMove(f"goal {goal.short_id} is {goal.status}; there is nothing left to pause")
         if goal.is_gated:
             return goal
         Budget.objects.filter(goal=goal).update(open=False)
@@ -86,14 +95,38 @@ def _raise_limits(goal: Goal, limits: Mapping[str, int]) -> dict[str, int]:
 
 
 @repeatable
-def stand_down(run: Run, reason: str) -> None:
-    """A run that was told to stop: ended if its goal or rollout is being cancelled, otherwise given back without a loss."""
+def stand_down(run: Run, reason: str, *, delay: float = 0.0) -> None:
+    """A run that was told to stop, or that has to wait for the world: given back without a loss, or ended with its goal."""
     with locked(run.goal_id, by=run.worker) as change:
         now = Run.objects.select_related("rollout").get(pk=run.pk)
         if now.fence != run.fence or now.status != RunStatus.RUNNING:
             return
-        end_or_requeue(change, now, reason)
+        due = {"not_before": Now() + timedelta(seconds=delay)} if delay else {}
+        end_or_requeue(change, now, reason, **due)
         advance(change)
+
+
+@repeatable
+def lose_sandbox(run: Run, reason: str) -> None:
+    """The machine of a run is gone, not its worker: the same Run goes on in a new one, with one loss more."""
+    with locked(run.goal_id, by=run.worker) as change:
+        now = Run.objects.select_related("rollout").get(pk=run.pk)
+        if now.fence != run.fence or now.status != RunStatus.RUNNING:
+            return
+        count_loss(change, now, f"the sandbox of {run.worker}", reason)
+        advance(change)
+
+
+def count_loss(change: Change, run: Run, lost: str, reason: str, **fields: Any) -> None:
+    """The same Run again, with one loss more; after MAX_LOSSES a broken attempt that names what was lost."""
+    after = {"losses": run.losses + 1, "lost_workers": [*run.lost_workers, lost], **fields}
+    if after["losses"] >= settings.MAX_LOSSES:
+        error = (
+            f"it lost {after['losses']} workers or sandboxes: {', '.join(after['lost_workers'])}; the last: {reason}"
+        )
+        change.move(run, RunStatus.ERRORED, reason=error, error_kind="lost", error=error, **after)
+    else:
+        end_or_requeue(change, run, reason, **after)
 
 
 def end_or_requeue(change: Change, run: Run, reason: str, **fields: Any) -> None:
@@ -103,5 +136,5 @@ def end_or_requeue(change: Change, run: Run, reason: str, **fields: Any) -> None
         change.move(run, RunStatus.CANCELLED, reason=reason, **fields)
         return
     back = {"lease_until": None, "deadline_at": None, "worker": "", "not_before": Now(), "enqueued_at": None}
-    if change.move(run, RunStatus.QUEUED, reason=reason, **(back | fields)):
+    if change.move(run, RunStatus.QUEUED, reason=reason, **(back | fields)) and "not_before" not in fields:
         change.wake(run)

@@ -11,16 +11,9 @@ from ..errors import BadInput
 from ..models import Repository
 from ..schedule import BadSchedule, next_times, parse_cron, zone_of
 from ..states import MissedPolicy, OverlapPolicy
-from .submitting import (
-    check_limits,
-    check_rollouts,
-    check_strategy,
-    clean_checks,
-    clean_context,
-    clean_line,
-    clean_repository,
-    clean_text,
-)
+from .cleaning import clean_checks, clean_context, clean_line, clean_text
+from .repositories import find_place
+from .submitting import check_limits, check_rollouts, check_strategy
 
 CLEANERS: dict[str, Callable[[Any], Any]] = {
     "name": lambda value: _named(value),
@@ -50,7 +43,7 @@ def repository_of(repo: Repository | str | None, allow: bool) -> Repository | No
     """A registered one as it is, a path once it may be read; nothing for "". Raises BadInput."""
     if not repo or isinstance(repo, Repository):
         return repo or None
-    return Repository.objects.get_or_create(path=clean_repository(repo, allow=allow))[0]
+    return Repository.objects.get_or_create(path=find_place(repo, allow=allow))[0]
 
 
 def _named(value: object) -> str:

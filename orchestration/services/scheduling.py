@@ -21,8 +21,9 @@ from ..models import Goal, Installation, Occurrence, RecurringGoal, Repository
 from ..schedule import GRACE, BadSchedule, Passed, decide, parse_cron, passed, zone_of
 from ..states import OPEN_GOAL, OccurrenceOutcome
 from ..transitions import repeatable
+from .cleaning import clean_line
 from .schedule_input import cleaned, repository_of
-from .submitting import clean_line, submit_goal
+from .submitting import submit_goal
 
 log = logging.getLogger(__name__)
 TWICE = timedelta(seconds=5)  # two "run now" so close together are one wish

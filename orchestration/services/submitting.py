@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from agents.contracts import PlanDraft
-from agents.text import storable_json
 
 from ..budget import Limits
 from ..errors import BadInput, IllegalMove
-from ..models import Budget, Check, Goal, Repository, Rollout, Step
+from ..models import Budget, Check, Goal, Rollout, Step
 from ..states import FINISHED_STEP, CheckPhase, PlanOrigin, RunKind, Strategy
 from ..transitions import Change, locked, repeatable
 from .advancing import advance
+from .cleaning import clean_checks, clean_context, clean_line, clean_text, shown
 from .planning import add_plan, carry_over
+from .repositories import Named, clean_script, clean_toolchain, find_place, name_repository
 
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-MOST_CHECKS = 20
 DIVERSITY = (
     "",
     "Look for the simplest change that could work, and prove it.",
@@ -55,7 +50,7 @@ def submit_goal(
     text: str,
     *,
     context: Mapping[str, Any] | None = None,
-    repo: str | os.PathLike[str] | None = None,
+    repo: Named | None = None,
     ref: str = "",
     checks: Sequence[str] = (),
     limits: Mapping[str, int] | None = None,
@@ -70,8 +65,9 @@ def submit_goal(
 ) -> Goal:
     """Make a goal and its first run; returns at once.
 
-    `allow_repo`: the submitter named the folder on their own command line, so it need not be below REPO_ROOTS; only then may `setup`
-    and `toolchain` be given. Raises BadInput with what is wrong and what to do.
+    `repo`: a registered repository (its row, id or path), or a folder below REPO_ROOTS. `allow_repo`: the submitter named it on their
+    own command line, so it may be any folder; only then may `setup` and `toolchain` be given. Raises BadInput with what is wrong
+    and what to do.
     """
     wish = Wish(
         text=clean_text(text),
@@ -88,7 +84,7 @@ def submit_goal(
         raise BadInput(
             "setup commands and toolchains belong to a repository that is named by its owner: give --repo too"
         )
-    place = None if repo is None else clean_repository(repo, allow=allow_repo)
+    place = None if repo is None else find_place(repo, allow=allow_repo)
     return _submit(wish, place, clean_script(setup), clean_toolchain(toolchain), by)
 
 
@@ -105,7 +101,7 @@ def submit_piece(
     if known := Goal.objects.filter(task_id=task_id).first():
         return known
     wish = Wish(clean_text(text), clean_context(context), origin="task", only=kind.value, task_id=task_id)
-    place = clean_repository(repo, allow=False) if repo else None
+    place = find_place(repo, allow=False) if repo else None
     try:
         return _submit(wish, place, "", (), None, plan)
     except IntegrityError:  # its double was faster
@@ -120,9 +116,11 @@ def retry_goal(goal_id: Any, *, by: str = "shell", limits: Mapping[str, int] | N
         raise IllegalMove(f"goal {old.short_id} is {old.status}; only an ended goal can be retried (cancel it first)")
     if old.only:
         raise IllegalMove(f"goal {old.short_id} is one piece of work that a task was called with: call the task again")
-    copied = ("text", "context", "repository", "base_ref", "checks", "allow_check_edits", "rollouts_wanted", "strategy")
+    what = ("text", "context", "repository", "base_ref", "checks", "allow_check_edits", "rollouts_wanted", "strategy")
     with transaction.atomic():
-        goal = Goal.objects.create(**{name: getattr(old, name) for name in copied}, retry_of=old, origin="retry")
+        goal = Goal.objects.create(
+            **{name: getattr(old, name) for name in (*what, "submitted_by")}, retry_of=old, origin="retry"
+        )
         _add_budget(goal, _limits(limits) if limits else _limits_of(old))
         with locked(goal.pk, by=by) as change:
             change.note("goal.submitted", str(goal), new=goal.status, reason=f"a retry of goal {old.short_id}")
@@ -140,7 +138,7 @@ def _submit(
         goal = Goal.objects.create(
             text=wish.text,
             context=wish.context,
-            repository=_repository(place, setup, toolchain) if place else None,
+            repository=name_repository(place, setup, toolchain) if place else None,
             base_ref=wish.ref,
             checks=list(wish.checks),
             allow_check_edits=wish.allow_check_edits,
@@ -152,7 +150,7 @@ def _submit(
             submitted_by=by,
         )
         _add_budget(goal, wish.limits)
-        with locked(goal.pk, by=wish.origin) as change:
+        with locked(goal.pk, by=by.get_username() if by is not None else wish.origin) as change:
             change.note("goal.submitted", str(goal), new=goal.status)
             _add_rollouts(change.goal)
             if plan is not None:
@@ -194,116 +192,7 @@ def _carry(change: Change, old: Goal) -> None:
     carry_over(change, first, list(newest.steps.order_by("index")))
 
 
-def _repository(place: str, setup: str, toolchain: Sequence[str]) -> Repository:
-    """The row for a folder; what the submitter says about its tools now replaces what was said before."""
-    said: dict[str, Any] = {}
-    if setup:
-        said |= {"setup": setup, "setup_allowed": True}
-    if toolchain:
-        said["toolchain"] = list(toolchain)
-    return Repository.objects.update_or_create(path=place, defaults=said)[0]
-
-
-# ---- what people type
-
-
-def clean_text(text: object) -> str:
-    if not isinstance(text, str) or not text.strip():
-        raise BadInput("the goal is empty: say in a sentence what is to be achieved")
-    size = len(text.encode("utf-8", "surrogatepass"))
-    if size > settings.GOAL_TEXT_MAX_BYTES:
-        raise BadInput(
-            f"the goal has {size} bytes, the limit is {settings.GOAL_TEXT_MAX_BYTES} (GOAL_TEXT_MAX_BYTES): "
-            "put long material into a file of the repository and name it"
-        )
-    return _printable(text.strip(), "the goal")
-
-
-def clean_line(text: str, what: str, longest: int) -> str:
-    text = _printable(str(text or "").strip(), what)
-    if len(text) > longest or "\n" in text:
-        raise BadInput(f"{what} is too long or has several lines: at most {longest} characters in one line")
-    return text
-
-
-def clean_checks(checks: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(checks, str) or not all(isinstance(check, str) for check in checks):
-        raise BadInput('checks are a list of commands, for example ["python3 -m unittest"]')
-    if len(checks) > MOST_CHECKS:
-        raise BadInput(f"{len(checks)} checks are too many, the limit is {MOST_CHECKS}: put them into one script")
-    cleaned = [_printable(check.strip(), "a check") for check in checks]
-    if not all(cleaned) or any(len(check) > 2000 for check in cleaned):
-        raise BadInput("a check is a command of 1 to 2000 characters; its exit code 0 means passed")
-    return tuple(dict.fromkeys(cleaned))
-
-
-def clean_context(context: Mapping[str, Any] | None) -> dict[str, Any]:
-    if context is None:
-        return {}
-    try:
-        text = json.dumps(dict(context), allow_nan=False)
-        value = dict(json.loads(text))
-        is_storable = storable_json(value) == value
-    except (TypeError, ValueError, RecursionError) as error:
-        raise BadInput(f"the context must be a JSON object: {error}") from error
-    if len(text) > settings.GOAL_TEXT_MAX_BYTES:
-        raise BadInput(f"the context has {len(text)} bytes as JSON, the limit is {settings.GOAL_TEXT_MAX_BYTES}")
-    if not is_storable:
-        raise BadInput("the context holds a NUL character or half of a character: remove it")
-    return value
-
-
-def clean_script(text: str) -> str:
-    if len(text) > 10_000:
-        raise BadInput("the setup commands are longer than 10000 characters: put them into a script of the repository")
-    return _printable(text.strip(), "the setup")
-
-
-def clean_toolchain(folders: Sequence[str]) -> tuple[str, ...]:
-    for folder in folders:
-        if not Path(folder).is_absolute() or not Path(folder).is_dir():
-            raise BadInput(f"toolchain folder {_shown(folder)} is not an absolute path of an existing folder")
-    return tuple(str(Path(folder).resolve()) for folder in folders)
-
-
-def clean_repository(repo: str | os.PathLike[str], *, allow: bool) -> str:
-    """The real path of a git repository that may be read: named by its owner, or below REPO_ROOTS."""
-    if not str(repo).strip():
-        raise BadInput("the repository's path is empty: name a folder, or leave it out to start from nothing")
-    try:
-        path = Path(_printable(str(repo), "the repository's path")).expanduser().resolve()
-    except (OSError, RuntimeError) as error:
-        raise BadInput(f"the repository's path {_shown(repo)} cannot be followed: {error}") from error
-    if not allow and not any(path.is_relative_to(root) for root in settings.REPO_ROOTS):
-        raise BadInput(
-            f"{_shown(path)} is not below REPO_ROOTS ({', '.join(map(str, settings.REPO_ROOTS)) or 'empty'}): "
-            "add its folder there, or name it on the command line with --repo"
-        )
-    try:
-        is_folder, is_repository = path.is_dir(), (path / ".git").exists()
-    except OSError as error:
-        raise BadInput(f"{_shown(path)} cannot be looked into: {error.strerror}") from error
-    if not is_folder:
-        raise BadInput(f"there is no folder {_shown(path)}")
-    if not is_repository:
-        raise BadInput(
-            f"{_shown(path)} is not a git repository's top folder (it has no .git): run `git init` there, or name another"
-        )
-    return str(path)
-
-
-def _printable(text: str, what: str) -> str:
-    if found := CONTROL.search(text):
-        raise BadInput(f"{what} holds the control character {found.group()!r} at position {found.start()}: remove it")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise BadInput(f"{what} is not valid text (position {error.start})") from error
-    return text
-
-
-def _shown(value: object) -> str:
-    return repr(str(value)[:200])
+# ---- limits and choices
 
 
 def check_limits(given: Mapping[str, int] | None) -> dict[str, int]:
@@ -332,5 +221,5 @@ def check_rollouts(rollouts: object) -> int:
 
 def check_strategy(strategy: object) -> str:
     if strategy not in Strategy.values:
-        raise BadInput(f"unknown strategy {_shown(strategy)}; there are {', '.join(Strategy.values)}")
+        raise BadInput(f"unknown strategy {shown(strategy)}; there are {', '.join(Strategy.values)}")
     return str(strategy)

@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 import redis
+from django.db.models.functions import Now
 
 from orchestration import dispatch, services
 from orchestration.models import Budget, Call, Goal, Run
@@ -92,8 +93,10 @@ class TestKill9:
         assert proven(installation.ended(goal))
 
 
-def test_a_worker_that_sleeps_longer_than_its_lease_takes_its_run_up_again(installation: Installation) -> None:
-    """A laptop that was closed: the only worker loses the run to itself, and the old thread's answer is not accepted."""
+def test_a_worker_that_sleeps_longer_than_its_lease_does_its_work_once(installation: Installation) -> None:
+    """A laptop that was closed. On waking, its heartbeat may be first (the run goes on), or its housekeeper: then the worker loses
+    the run to itself, and the old thread's answer is not accepted. Either way the work is done once.
+    """
     gate = gated(installation, "executor", after=1)
     goal = submit(installation)
     worker = installation.worker()
@@ -101,10 +104,13 @@ def test_a_worker_that_sleeps_longer_than_its_lease_takes_its_run_up_again(insta
     worker.process.send_signal(signal.SIGSTOP)
     time.sleep(4)
     worker.process.send_signal(signal.SIGCONT)
-    assert until(lambda: goal.runs.filter(losses=1, status=RunStatus.RUNNING).exists()), installation.logs()
+    assert until(lambda: goal.runs.filter(lease_until__gt=Now(), status=RunStatus.RUNNING).exists()), (
+        installation.logs()
+    )
     gate.open()
-    assert proven(installation.ended(goal, 30))
+    assert proven(installation.ended(goal, 60))
     assert {run.attempt for run in goal.runs.all()} == {1}
+    assert {run.losses for run in goal.runs.all()} <= {0, 1}
     assert Budget.objects.get(goal=goal).reserved_tokens == 0
 
 

@@ -1,0 +1,106 @@
+"""Filters of the collections that have no page of their own; the goals' are shared with the panel (`orchestration.filters`)."""
+
+from __future__ import annotations
+
+import django_filters
+
+from ..models import Artifact, Call, Event, Plan, RecurringGoal, Review, Rollout, Run, Step
+from ..states import CallKind, CallStatus, Queue, RolloutStatus, RunKind, RunStatus, StepStatus
+
+MOST = 2**31 - 1  # what both databases can compare an event's number with
+
+
+def _of_goal(path: str) -> django_filters.UUIDFilter:
+    return django_filters.UUIDFilter(field_name=path, label="of this goal")
+
+
+class OfGoal(django_filters.FilterSet):  # type: ignore[misc]  # no stubs
+    goal = _of_goal("goal_id")
+
+
+class RolloutFilter(OfGoal):
+    status = django_filters.MultipleChoiceFilter(choices=RolloutStatus.choices)
+
+    class Meta:
+        model = Rollout
+        fields: list[str] = []
+
+
+class PlanFilter(django_filters.FilterSet):  # type: ignore[misc]  # no stubs
+    goal = _of_goal("rollout__goal_id")
+    rollout = django_filters.UUIDFilter(field_name="rollout_id")
+
+    class Meta:
+        model = Plan
+        fields: list[str] = []
+
+
+class StepFilter(PlanFilter):
+    plan = django_filters.UUIDFilter(field_name="plan_id")
+    status = django_filters.MultipleChoiceFilter(choices=StepStatus.choices)
+
+    class Meta:
+        model = Step
+        fields: list[str] = []
+
+
+class RunFilter(OfGoal):
+    rollout = django_filters.UUIDFilter(field_name="rollout_id")
+    plan = django_filters.UUIDFilter(field_name="plan_id")
+    step = django_filters.UUIDFilter(field_name="step_id")
+    kind = django_filters.MultipleChoiceFilter(choices=RunKind.choices)
+    queue = django_filters.MultipleChoiceFilter(choices=Queue.choices)
+    status = django_filters.MultipleChoiceFilter(choices=RunStatus.choices)
+
+    class Meta:
+        model = Run
+        fields: list[str] = []
+
+
+class CallFilter(django_filters.FilterSet):  # type: ignore[misc]  # no stubs
+    goal = _of_goal("run__goal_id")
+    run = django_filters.UUIDFilter(field_name="run_id")
+    kind = django_filters.MultipleChoiceFilter(choices=CallKind.choices)
+    status = django_filters.MultipleChoiceFilter(choices=CallStatus.choices)
+
+    class Meta:
+        model = Call
+        fields: list[str] = []
+
+
+class ReviewFilter(PlanFilter):
+    class Meta:
+        model = Review
+        fields: list[str] = []
+
+
+class GoalEventFilter(django_filters.FilterSet):  # type: ignore[misc]  # no stubs
+    after = django_filters.NumberFilter(
+        field_name="seq", lookup_expr="gt", min_value=0, max_value=MOST, decimal_places=0, label="events after this seq"
+    )
+    kind = django_filters.CharFilter(label="noun.what, for example goal.status")
+
+    class Meta:
+        model = Event
+        fields: list[str] = []
+
+
+class EventFilter(GoalEventFilter):
+    goal = _of_goal("goal_id")
+
+
+class ArtifactFilter(OfGoal):
+    kind = django_filters.CharFilter(label="patch, bundle, checkpoint, value …")
+
+    class Meta:
+        model = Artifact
+        fields: list[str] = []
+
+
+class ScheduleFilter(django_filters.FilterSet):  # type: ignore[misc]  # no stubs
+    name = django_filters.CharFilter(lookup_expr="icontains", label="words in the name")
+    paused = django_filters.BooleanFilter(field_name="paused_at", lookup_expr="isnull", exclude=True)
+
+    class Meta:
+        model = RecurringGoal
+        fields: list[str] = []

@@ -1,0 +1,149 @@
+"""/goals: submit one, look at it, follow it, steer it, take its result. Each verb is the service that the panel calls."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models.functions import Left
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.urls import reverse
+from rest_framework.decorators import action
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from .. import services, streaming
+from ..filters import GoalFilter
+from ..models import Event, Goal
+from ..selectors.access import artifacts_for, events_for, goals_for
+from ..selectors.results import bundle_of, patch_of, result_of
+from ..services.idempotency import Answer
+from . import docs
+from .downloads import attachment
+from .filters import GoalEventFilter
+from .idempotency import once
+from .problems import NoRoom
+from .rows import Collection, checked
+from .serializers.goals import GoalDetail, GoalInput, GoalSummary, LimitsInput, ReasonInput
+from .serializers.records import EventOut
+
+# the words of the API → the words of `submit_goal`
+WORDS = {"repository": "repo", "base_ref": "ref", "rollouts_wanted": "rollouts"}
+
+
+class EventStream(JSONRenderer):
+    """Only for the negotiation: what it would render is streamed by `orchestration.streaming`."""
+
+    media_type = "text/event-stream"
+    format = "stream"
+
+
+class Goals(Collection):
+    visible = goals_for
+    related = ("submitted_by", "selected")
+    heavy = ("text", "context")
+    serializer_class = GoalSummary
+    detail_serializer = GoalDetail
+    filterset_class = GoalFilter
+    filtered_actions = frozenset({"list", "events"})
+
+    def get_queryset(self) -> Any:
+        rows = super().get_queryset().annotate(opening=Left("text", 200))
+        return rows.prefetch_related("check_results__rollout") if self.action == "retrieve" else rows
+
+    @docs.queues(GoalInput, GoalDetail, "Submit a goal.", creates=True)
+    def create(self, request: Request) -> Response:
+        wish = wish_of(checked(GoalInput, request))
+        return once(request, lambda: accepted(services.submit_goal(**wish, origin="api", by=request.user)))
+
+    @docs.queues(ReasonInput, GoalDetail, "Cancel: nothing more is begun from now on; what runs is stopped.")
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: UUID) -> Response:
+        goal, asked = self.get_object(), checked(ReasonInput, request)
+        return once(request, lambda: accepted(services.cancel_goal(goal.pk, by=name_of(request), **asked)))
+
+    @docs.changes(ReasonInput, GoalDetail, "Pause: what runs comes to a safe point, and nothing more is begun.")
+    @action(detail=True, methods=["post"])
+    def pause(self, request: Request, pk: UUID) -> Response:
+        goal, asked = self.get_object(), checked(ReasonInput, request)
+        return Response(GoalDetail(services.pause_goal(goal.pk, by=name_of(request), **asked)).data)
+
+    @docs.queues(LimitsInput, GoalDetail, "Resume a paused goal; one that paused at a limit needs a higher one.")
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, pk: UUID) -> Response:
+        goal, asked = self.get_object(), checked(LimitsInput, request)
+        return once(request, lambda: accepted(services.resume_goal(goal.pk, by=name_of(request), **asked)))
+
+    @docs.queues(
+        LimitsInput, GoalDetail, "Retry an ended goal: a new one that carries the finished steps.", creates=True
+    )
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: UUID) -> Response:
+        goal, asked = self.get_object(), checked(LimitsInput, request)
+        return once(request, lambda: accepted(services.retry_goal(goal.pk, by=name_of(request), **asked)))
+
+    @docs.event_stream
+    @action(
+        detail=True,
+        renderer_classes=[JSONRenderer, EventStream],
+        filterset_class=GoalEventFilter,
+        detail_serializer=EventOut,
+        ordering=("seq",),
+    )
+    def events(self, request: Request, pk: UUID) -> HttpResponseBase:
+        goal = self.get_object()
+        if getattr(request.accepted_renderer, "media_type", "") == EventStream.media_type:
+            return stream(request, goal)
+        rows = self.paginate_queryset(self.filter_queryset(events_for(request.user).filter(goal=goal)))
+        return self.get_paginated_response(EventOut(rows, many=True).data)
+
+    @docs.download("text/x-diff", "The result as a patch: of the selected rollout, or of the only one.")
+    @action(detail=True, url_path="patch", url_name="patch")
+    def result_patch(self, request: Request, pk: UUID) -> HttpResponse:
+        patch = patch_of(result_of(self.get_object()))
+        return attachment(request, artifacts_for(request.user).get(pk=patch))
+
+    @docs.download("application/x-git-bundle", "The result's commits as a git bundle on top of the base commit.")
+    @action(detail=True)
+    def bundle(self, request: Request, pk: UUID) -> HttpResponse:
+        bundle = bundle_of(result_of(self.get_object()))
+        return attachment(request, artifacts_for(request.user).get(pk=bundle))
+
+
+def wish_of(asked: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for, in the words of `submit_goal`; a repository may be named by its id."""
+    wish = {WORDS.get(name, name): value for name, value in asked.items()}
+    if "repo" in wish:
+        wish["repo"] = repository_in(wish["repo"]) or None
+    return wish
+
+
+def repository_in(text: str | None) -> UUID | str:
+    try:
+        return UUID(text or "")
+    except ValueError:
+        return text or ""
+
+
+def accepted(goal: Goal) -> Answer:
+    return Answer(202, reverse("api:goal-detail", args=[goal.pk]), GoalDetail(goal).data)
+
+
+def name_of(request: Request) -> str:
+    return str(request.user.get_username())
+
+
+def stream(request: Request, goal: Goal) -> StreamingHttpResponse:
+    if not streaming.has_room():
+        raise NoRoom
+    after = streaming.place_of(request.headers.get("Last-Event-ID", ""), request.query_params.get("after", ""))
+    return StreamingHttpResponse(
+        streaming.follow(goal.pk, after, told),
+        content_type=EventStream.media_type,
+        headers=streaming.HEADERS,
+    )
+
+
+def told(event: Event) -> dict[str, Any]:
+    return {**EventOut(event).data}  # type: ignore[dict-item]  # `data` is also the name of a field there

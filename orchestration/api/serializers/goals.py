@@ -1,0 +1,131 @@
+"""Goals, in and out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from ... import story
+from ...models import Check, Goal
+from ...states import Strategy
+from .fields import Flag, Input, JSONObject, Limits, Number, Text
+
+REPOSITORY = "id or path of a registered repository, or a path below REPO_ROOTS"
+
+
+class GoalInput(Input):
+    text = Text(help_text="what is to be achieved")
+    context = JSONObject(required=False, help_text="anything else that the agents should know")  # type: ignore[assignment]  # fields leave the class
+    repository = Text(required=False, allow_blank=True, allow_null=True, max_length=1000, help_text=REPOSITORY)
+    base_ref = Text(required=False, allow_blank=True, max_length=250, help_text="branch, tag or commit; empty: HEAD")
+    checks = serializers.ListField(
+        child=Text(max_length=2000), required=False, max_length=20, help_text="commands whose exit code 0 proves it"
+    )
+    limits = Limits(required=False)
+    rollouts_wanted = Number(required=False, min_value=1, max_value=16)
+    strategy = serializers.ChoiceField(Strategy.choices, required=False)
+    allow_check_edits = Flag(required=False, help_text="check files are not restored from the base")
+
+
+class ReasonInput(Input):
+    reason = Text(required=False, allow_blank=True, max_length=500, help_text="kept with the event")
+
+
+class LimitsInput(Input):
+    limits = Limits(required=False)
+
+
+class GoalSummary(serializers.ModelSerializer[Goal]):
+    title = serializers.SerializerMethodField(help_text="the beginning of its text, in one line")
+    headline = serializers.SerializerMethodField(help_text="the status in words: an unverified success says so")
+    owner = serializers.CharField(source="submitted_by.username", default=None, allow_null=True, read_only=True)
+    repository = serializers.UUIDField(source="repository_id", allow_null=True, read_only=True)
+    retry_of = serializers.UUIDField(source="retry_of_id", allow_null=True, read_only=True)
+
+    class Meta:
+        model = Goal
+        fields = [
+            "id",
+            "title",
+            "status",
+            "headline",
+            "verified",
+            "reason",
+            "stuck",
+            "paused_cap",
+            "repository",
+            "base_ref",
+            "rollouts_wanted",
+            "strategy",
+            "origin",
+            "owner",
+            "retry_of",
+            "created_at",
+            "started_at",
+            "ended_at",
+        ]
+        read_only_fields = fields
+
+    def get_title(self, goal: Goal) -> str:
+        return " ".join(str(getattr(goal, "opening", None) or goal.text).split())[:120]
+
+    def get_headline(self, goal: Goal) -> str:
+        return story.headline(goal)
+
+
+class CheckResult(serializers.ModelSerializer[Check]):
+    rollout = serializers.IntegerField(source="rollout.number", default=None, allow_null=True, read_only=True)
+
+    class Meta:
+        model = Check
+        fields = ["phase", "origin", "command", "commit", "passed", "exit_code", "timed_out", "missing", "rollout"]
+        read_only_fields = fields
+
+
+class Cost(serializers.Serializer[Any]):
+    """What was used, of what was allowed."""
+
+    calls = serializers.IntegerField()
+    commands = serializers.IntegerField()
+    spent_tokens = serializers.IntegerField()
+    reserved_tokens = serializers.IntegerField(help_text="of calls that are in flight")
+    overrun_tokens = serializers.IntegerField(help_text="billed beyond what was reserved")
+    prompt_tokens = serializers.IntegerField()
+    completion_tokens = serializers.IntegerField()
+    cached_tokens = serializers.IntegerField()
+    unknown_calls = serializers.IntegerField(help_text="begun, and lost before their answer was recorded")
+    unknown_tokens = serializers.IntegerField()
+    max_calls = serializers.IntegerField()
+    max_tokens = serializers.IntegerField()
+    max_commands = serializers.IntegerField()
+    max_seconds = serializers.IntegerField()
+    usd = serializers.DecimalField(14, 6, allow_null=True, help_text="null: the price is unknown")
+
+
+class GoalDetail(GoalSummary):
+    cost = serializers.SerializerMethodField()
+    check_results = CheckResult(many=True, read_only=True)
+    context = JSONObject(read_only=True)  # type: ignore[assignment]  # fields leave the class
+    checks = serializers.ListField(child=serializers.CharField(), read_only=True)
+    selected = serializers.UUIDField(source="selected_id", allow_null=True, read_only=True, help_text="its rollout")
+
+    class Meta(GoalSummary.Meta):
+        fields = [
+            *GoalSummary.Meta.fields,
+            "text",
+            "context",
+            "base_sha",
+            "checks",
+            "allow_check_edits",
+            "model",
+            "selected",
+            "deadline_at",
+            "cancelled_at",
+            "check_results",
+            "cost",
+        ]
+        read_only_fields = fields
+
+    def get_cost(self, goal: Goal) -> Cost:
+        return story.cost(goal)  # type: ignore[return-value]  # the annotation is what the documentation reads
