@@ -42,11 +42,11 @@ class RecurringGoalAdmin(Acting):
 
     @admin.display(description="next")
     def next_time(self, schedule: RecurringGoal) -> str:
-        return "".join(f"{due:%Y-%m-%d %H:%M %Z}" for due in upcoming(schedule, 1)) or "paused"
+        return "".join(f"{due:%Y-%m-%d %H:%M %Z}" for due in upcoming(schedule, 1)) or "none"
 
     @admin.display(description="next five times")
     def next_times(self, schedule: RecurringGoal) -> str:
-        return ", ".join(f"{due:%Y-%m-%d %H:%M %Z}" for due in upcoming(schedule)) or "none while it is paused"
+        return ", ".join(f"{due:%Y-%m-%d %H:%M %Z}" for due in upcoming(schedule)) or "none"
 
     @admin.action(description="Run the selected schedules now", permissions=["operate"])
     def run_now(self, request: HttpRequest, schedules: QuerySet[RecurringGoal]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 from django import forms
 from django.http import HttpRequest
@@ -17,6 +18,7 @@ LIMIT_WORDS = {f"max_{name}": name for name in NAMES}
 
 
 class ScheduleForm(forms.Form):
+    key = forms.UUIDField(widget=forms.HiddenInput, initial=uuid4, required=False)
     name = forms.CharField(label="Name", max_length=120)
     cron = forms.CharField(label="Cron", max_length=120, help_text="minute hour day-of-month month day-of-week")
     zone = forms.CharField(
@@ -58,20 +60,20 @@ class ScheduleForm(forms.Form):
 
     def more(self) -> list[forms.BoundField]:
         """What has a good default; folded, unless something in it is wrong."""
-        return [field for field in self if field.name not in FIRST]
+        return [field for field in self if field.name not in FIRST and not field.is_hidden]
 
     def more_has_errors(self) -> bool:
         return any(field.errors for field in self.more())
 
     def wanted(self) -> dict[str, Any]:
         """The columns, in the words of `services.add_schedule`."""
-        told = dict(self.cleaned_data)
+        told = {name: value for name, value in self.cleaned_data.items() if name != "key"}
         repository = told.pop("repository")
         limits = {limit: told.pop(word) for word, limit in LIMIT_WORDS.items()}
         told["limits"] = {name: value for name, value in limits.items() if value}
         told["checks"] = [line.strip() for line in told["checks"].splitlines() if line.strip()]
         told["strategy"] = told["strategy"] or Strategy.EARLY_TERMINATION.value
-        return {**told, "repo": repository}
+        return {**told, "repo": repository or ""}
 
 
 def _initial(schedule: RecurringGoal) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def schedule_new(request: HttpRequest) -> HttpResponse:
     form = ScheduleForm(request)
     if request.method == "POST" and form.is_valid():
         try:
-            schedule = services.add_schedule(owner=request.user, **form.wanted())
+            schedule = services.add_schedule(owner=request.user, key=form.cleaned_data["key"], **form.wanted())
         except BadInput as error:
             form.add_error(None, str(error))
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from orchestration import dispatch, services
-from orchestration.models import Goal, RecurringGoal
+from orchestration.models import Goal, RecurringGoal, Repository
 
 pytestmark = pytest.mark.django_db
 HOSTILE = "<script>alert(1)</script>"
@@ -90,6 +92,35 @@ def test_what_was_typed_is_text_on_every_page(ada: Client) -> None:
         assert HOSTILE not in shown
 
 
+def test_a_form_posted_twice_makes_one_and_one_gone_back_to_and_changed_makes_another(ada: Client) -> None:
+    shown = ada.get("/schedules/new/").content.decode()
+    (key,) = re.findall(r'name="key" value="([^"]+)"', shown)
+    first = added(ada, key=key)
+    again = ada.post("/schedules/new/", TYPED | {"key": key})
+    assert str(first.pk) in again.headers["Location"]
+    assert RecurringGoal.objects.count() == 1
+    ada.post("/schedules/new/", TYPED | {"key": key, "name": "another"})
+    assert sorted(RecurringGoal.objects.values_list("name", flat=True)) == [HOSTILE, "another"]
+    answer = of("eve").post("/schedules/new/", TYPED | {"key": key})
+    assert str(first.pk) not in answer.headers["Location"], "a key leads nobody to a schedule of somebody else"
+    assert RecurringGoal.objects.get(owner__username="eve")
+
+
+def test_a_repository_is_taken_away_in_the_form(ada: Client, open_folder: Path) -> None:
+    schedule = added(ada)
+    RecurringGoal.objects.update(repository=Repository.objects.create(path=str(open_folder)))
+    ada.post(f"/schedules/{schedule.pk}/change/", TYPED | {"repository": ""})
+    schedule.refresh_from_db()
+    assert schedule.repository is None
+
+
+def test_a_zone_that_is_not_known_here_breaks_no_page(ada: Client) -> None:
+    schedule = added(ada)
+    RecurringGoal.objects.update(zone="US/Atlantis")
+    assert ada.get("/schedules/").status_code == 200
+    assert "not known on this machine" in ada.get(f"/schedules/{schedule.pk}/").content.decode()
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
@@ -128,12 +159,15 @@ def test_a_stranger_logs_in_first_and_a_form_needs_its_token(ada: Client) -> Non
     assert strict.post("/schedules/new/", TYPED).status_code == 403
 
 
-def test_a_page_takes_the_same_queries_for_one_and_for_many(ada: Client) -> None:
-    owner, counts = User.objects.get(username="ada"), []
-    for more in (1, 14):
+@pytest.mark.parametrize("page", ["/schedules/", "/schedules/{}/"])
+def test_a_page_takes_the_same_queries_for_one_and_for_many(ada: Client, page: str) -> None:
+    schedule = added(ada)
+    url, owner, counts = page.format(schedule.pk), User.objects.get(username="ada"), []
+    for more in (1, 15):
         for number in range(more):
-            services.add_schedule(name=f"{more}-{number}", cron="0 1 * * *", text="x", owner=owner)
+            services.add_schedule(name=f"s{number}", cron="0 1 * * *", text="x", owner=owner)
+            services.run_now(schedule.pk, by=f"somebody {more} {number}")
         with CaptureQueriesContext(connection) as asked:
-            assert ada.get("/schedules/").status_code == 200
+            ada.get(url)
         counts.append(len(asked))
     assert counts[0] == counts[1]

@@ -166,6 +166,15 @@ def test_no_page_brings_inline_script_or_style(boss: Client, goal: Goal, model: 
     assert not re.search(rb"<script(?![^>]*\b(src|type=.application/json))|<style|\son\w+=\"", shown.content)
 
 
+@pytest.mark.parametrize(
+    "table", ["periodictask", "crontabschedule", "intervalschedule", "clockedschedule", "solarschedule"]
+)
+def test_the_forms_of_celery_beat_bring_no_inline_script_either(boss: Client, table: str) -> None:
+    shown = boss.get(f"/admin/django_celery_beat/{table}/add/")
+    assert shown.status_code == 200
+    assert not re.search(rb"<script(?![^>]*\b(src|type=.application/json))|<style|\son\w+=\"", shown.content)
+
+
 @pytest.mark.parametrize("model", [Goal, Run, Artifact, RecurringGoal, Event])
 def test_every_list_asks_as_often_for_many_as_for_one(boss: Client, goal: Goal, model: Any) -> None:
     counts = []
