@@ -15,7 +15,7 @@ from .terminal import Paint, command_line, event_line
 POLL = 0.25
 NO_WORKER_AFTER = 3.0
 WAITING = frozenset({GoalStatus.PAUSED, GoalStatus.AWAITING_APPROVAL})
-NO_WORKER = "no worker is running, so nothing happens yet; start one: celery -A compymac_site worker --loglevel=info"
+NO_WORKER = "no worker is running, so nothing happens yet; start one: manage.py up, or manage.py worker"
 QUIET_KINDS = frozenset({"run.queued", "step.status", "rollout.status"})
 
 
