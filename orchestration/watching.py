@@ -20,8 +20,7 @@ LATE_COMMIT = timedelta(
 )  # a transaction that ended a command is visible within this time after its own clock
 WAITING = frozenset({GoalStatus.PAUSED, GoalStatus.AWAITING_APPROVAL})
 NO_WORKER = (
-    "no worker is running, so nothing happens yet; start one with: make up "
-    "(or, beside a Redis that runs: celery -A compymac_site worker --loglevel=info)"
+    "no worker is running, so nothing happens yet; start one with: make up (or, beside a Redis that runs: manage.py worker)"
 )
 QUIET_KINDS = frozenset({"run.queued", "step.status", "rollout.status"})
 

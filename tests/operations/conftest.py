@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from agents.llm.demo_model import answer
+from agents.llm.demo_server import serve
 from tests.support.installation import BASE, until
 
 NOT_OURS = (
@@ -119,3 +122,14 @@ def up(open_folder: Path) -> Iterator[Up]:
     made = Up(open_folder)
     yield made
     stopped(made)
+
+
+@pytest.fixture
+def installation_model() -> Iterator[str]:
+    """The scripted model of the example, over HTTP."""
+    server = serve(answerer=answer)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield server.url
+    server.shutdown()
+    server.server_close()

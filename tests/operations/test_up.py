@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import stat
+import threading
 import urllib.error
 import urllib.request
 from http.cookiejar import CookieJar
@@ -15,9 +16,11 @@ from urllib.parse import urlencode
 
 import pytest
 
+from agents.llm.demo_server import serve
 from orchestration.supervisor import STOP_WITHIN
 from tests.operations.conftest import Up
 from tests.support.installation import until
+from tests.support.models import Gated
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
 
@@ -67,6 +70,25 @@ def test_everything_runs_and_a_person_gets_in_by_the_printed_link(up: Up) -> Non
     assert up.orphans() == set()
     assert not (up.folder / "data" / "web.url").exists()
     assert not (up.folder / "data" / "redis.url").exists()
+
+
+def test_stopped_in_the_middle_of_a_model_call_it_ends_all_the_same_and_loses_nothing(up: Up) -> None:
+    gate = Gated("planner")
+    server = serve(answerer=gate)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        up.start(LLM_BASE_URL=server.url, LLM_MODEL="scripted-demo")
+        up.manage("goal", "submit", "Write a note")
+        assert gate.reached.wait(60), up.text
+        assert up.end(signal.SIGINT) == 130
+    finally:
+        gate.open()
+        server.shutdown()
+        server.server_close()
+    assert up.orphans() == set()
+    told = json.loads(up.manage("goal", "show", "last", "--json").stdout)
+    [run] = told["rollouts"][0]["runs"]
+    assert (run["status"], run["losses"], run["attempt"]) == ("queued", 0, 1), "it was given back"
 
 
 def test_killed_hard_it_leaves_no_child_behind_and_starts_again_with_the_same_keys(up: Up) -> None:
