@@ -1,26 +1,30 @@
 # `make` alone lists what there is.
 SHELL := /bin/bash
 PY := .venv/bin/python
-export LLM_BASE_URL LLM_MODEL LLM_API_KEY   # `make demo LLM_API_KEY=…` reaches the demo by its environment, never by argv
-QUICK := -m "not services" -n 2
-SLOW := -m services
+# `make up LLM_API_KEY=… PORT=…` reaches the command by its environment, never by argv: make exports what it is given, and only that.
+QUICK := -m "not services and not browser" -n 2
+SLOW := -m "services and not browser"
 LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header
 
-.PHONY: help setup demo up test test-sqlite test-postgres check schema-test openapi lock clean
+.PHONY: help setup demo up env browser test test-sqlite test-postgres check screenshots schema-test openapi lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## system packages (asks first), .venv, a trial of the sandbox
-	@scripts/setup
+	@scripts/setup --trial
 
 demo: ## the main job, end to end, on a small example (LLM_BASE_URL=… LLM_MODEL=… LLM_API_KEY=… for your own model)
 	@scripts/setup
 	@$(PY) manage.py demo
 
-up: ## Redis and a worker for your own goals, until Ctrl-C (LLM_BASE_URL=… LLM_MODEL=… LLM_API_KEY=…)
+up: ## the whole system on this machine, until Ctrl-C (LLM_BASE_URL=… LLM_MODEL=… LLM_API_KEY=… HOST=… PORT=…)
 	@scripts/setup
-	@$(PY) manage.py up
+	@exec $(PY) manage.py up
+
+env: ## .env with random keys, if there is none (for docker compose; `make up` does it by itself)
+	@scripts/setup
+	@$(PY) manage.py up --only-env
 
 test: ## all tests, on SQLite and on PostgreSQL
 	@scripts/setup --dev
@@ -34,6 +38,10 @@ test-postgres: ## the tests that use a database, on a PostgreSQL of their own
 	@$(PY) -m tests.support.postgres -- $(PY) -m pytest -q $(QUICK) --database-only
 	@$(PY) -m tests.support.postgres -- $(PY) -m pytest -q $(SLOW) --database-only
 
+browser: ## a person's way in a real browser (needs chromium; PICTURES=folder keeps a picture of each page)
+	@scripts/setup --dev
+	@$(PY) -m pytest -q -m browser tests/browser
+
 check: ## lint, format, types, import rules, migrations; no services
 	@scripts/setup --dev
 	@.venv/bin/ruff check .
@@ -41,6 +49,10 @@ check: ## lint, format, types, import rules, migrations; no services
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-cache
 	@DATA_DIR="$$(mktemp -d)" $(PY) manage.py makemigrations --check --dry-run
+
+screenshots: ## pictures of the panel with the demo goal, into docs/images (needs chromium)
+	@scripts/setup --dev
+	@$(PY) scripts/screenshots.py
 
 schema-test: ## schemathesis over the whole API, on a live server with a seeded database (about a minute)
 	@scripts/setup --dev
@@ -53,6 +65,7 @@ lock: ## requirements*.txt from requirements*.in
 	@$(PY) -m pip install --quiet uv
 	@$(LOCK) requirements.in -o requirements.txt
 	@$(LOCK) -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	@$(LOCK) -c requirements.txt requirements-flower.in -o requirements-flower.txt
 
 clean: ## what was made here: .venv, the demo's folder, caches (not .data)
 	@rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -10,11 +10,23 @@ from typing import Any
 from .contracts import CheckResult
 from .errors import FileProblem
 from .ports import CommandResult
+from .tools import clip
 
+# how shells, and programs that start others, say that there is no such program
 NOT_FOUND = re.compile(
-    r"(?:bash|sh|/bin/sh|line \d+|\d+): (?:line \d+: )?(\S+?): (?:command )?not found|No module named '?([\w.]+)'?"
+    r"(?:bash|sh|line \d+|\d+): (\S+?): (?:command )?not found"
+    r"|(?:env|timeout|nice|nohup|setsid|xargs|make(?:\[\d+\])?): (?:failed to run command )?\W?([\w.+-]+)\W?: No such file"
 )
+NO_FILE = re.compile(r"(\S+): (?:No such file or directory|cannot execute: required file not found)")
+MAKE_GAVE_UP = re.compile(r"^make(?:\[\d+\])?: \*\*\* .*Error 127$", re.MULTILINE)
 NO_MODULE_RUN = re.compile(r"^\S*python\S*: No module named (\S+)", re.MULTILINE)
+# modules that are tools; any other may be the very thing that the goal asks for
+TOOL_MODULES = frozenset({
+    "bandit", "behave", "black", "build", "coverage", "django", "flake8", "isort", "mypy", "nose", "nose2", "nox", "pylint",
+    "pyright", "pytest", "robot", "ruff", "tox",
+})  # fmt: skip
+OWN_TOOLS = (".venv/", "venv/", "node_modules/")  # what a set-up makes and no commit holds
+OUTPUT_KEPT = 100_000  # characters of a check's output, from its head and its tail
 LAST_WORDS = 2_000  # characters that are searched; on more, made for it, the search takes minutes
 
 # what a check reads to judge: restored from the base commit before the final checks, so that nobody edits the exam
@@ -28,6 +40,19 @@ HARNESS_FILES = (
     "jest.config.js", "jest.config.ts", "vitest.config.ts", "vitest.config.js", ".mocharc.js", ".mocharc.json",
 )  # fmt: skip
 
+# where the discovered commands find what they run
+DEFINED_IN = {
+    "make test": ("Makefile",),
+    "npm test --silent": ("package.json",),
+    "python3 -m pytest -q": ("pyproject.toml", "setup.cfg"),
+}
+
+
+def exam_files(checks: Sequence[CheckResult]) -> tuple[str, ...]:
+    """Globs of what judges; a discovered check's definition is part of it, a person's own command may be about that very file."""
+    discovered = [check.command for check in checks if check.origin == "discovered"]
+    return (*CHECK_FILES, *(name for command in discovered for name in DEFINED_IN.get(command, ())))
+
 
 def as_check(command: str, origin: Any, commit: str, result: CommandResult) -> CheckResult:
     """One check's run as evidence."""
@@ -38,19 +63,28 @@ def as_check(command: str, origin: Any, commit: str, result: CommandResult) -> C
         exit_code=result.exit_code,
         timed_out=result.timed_out,
         missing=missing_program(result),
-        output=result.output + (f"\n[ended by a limit: {result.limit}]" if result.limit else ""),
+        output=clip(result.output, OUTPUT_KEPT) + (f"\n[ended by a limit: {result.limit}]" if result.limit else ""),
         commit=commit,
     )
 
 
 def missing_program(result: CommandResult) -> str:
-    """The program (or Python runner module) that the sandbox lacks, or an empty text."""
+    """The program (or Python tool) that the sandbox lacks, or an empty text. A file that the work itself should make is no program."""
     stderr, stdout = result.stderr[-LAST_WORDS:], result.stdout[-LAST_WORDS:]
-    if result.exit_code == 127 and (found := NOT_FOUND.search(stderr) or NOT_FOUND.search(stdout)):
-        return (found[1] or found[2] or "")[:200]
     if result.exit_code == 1 and (found := NO_MODULE_RUN.search(stderr)):
-        return found[1][:200]
-    return "a program" if result.exit_code == 127 else ""
+        return found[1] if found[1] in TOOL_MODULES else ""
+    if result.exit_code != 127 and not (result.exit_code == 2 and MAKE_GAVE_UP.search(stderr)):
+        return ""
+    if found := NOT_FOUND.search(stderr) or NOT_FOUND.search(stdout):
+        return (found[1] or found[2])[:200]
+    if found := NO_FILE.search(stderr):
+        return found[1][:200] if _is_tool(found[1]) else ""
+    return "a program"
+
+
+def _is_tool(path: str) -> bool:
+    outside = path.startswith("/") and "/workspace/" not in path
+    return outside or path.removeprefix("./").startswith(OWN_TOOLS)
 
 
 def discover_checks(paths: Sequence[str], read: Callable[[str], bytes]) -> list[str]:

@@ -15,6 +15,7 @@ TIMEOUT = 300
 SAFE = (
     "core.fsmonitor=false",
     "core.hooksPath=/dev/null",
+    "core.alternateRefsCommand=true",
     "protocol.allow=never",
     "protocol.file.allow=always",
     "fetch.prune=false",
@@ -34,6 +35,8 @@ class DeliveryProblem(Exception):
 
 def deliver(quarantine: Path, repo: Path, bundles: Sequence[bytes], commit: str, branch: str) -> None:
     """Make `branch` in the person's repository point at `commit`, which the bundles (base first) hold. Raises DeliveryProblem."""
+    if repo.resolve() != repo:
+        raise DeliveryProblem(f"{repo} leads elsewhere by a link now")
     quarantine.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=quarantine) as folder:
         clean = checked(Path(folder), bundles, commit)
@@ -86,6 +89,7 @@ def _run(argv: Sequence[str], place: Path, given: bytes = b"") -> None:
         "HOME": "/nonexistent",
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_ALLOW_PROTOCOL": "file",  # stronger than any protocol.<name>.allow of the repository
         "GIT_CEILING_DIRECTORIES": str(place.resolve().parent),
         "GIT_TERMINAL_PROMPT": "0",
         "LC_ALL": "C.UTF-8",

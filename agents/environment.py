@@ -38,20 +38,23 @@ class Built:
     path: tuple[str, ...]
 
 
-def prepare_environment(provider: SandboxProvider, root: Path, setup: str, base: bytes, sha: str) -> Built:
+def prepare_environment(
+    provider: SandboxProvider, root: Path, setup: str, base: bytes, sha: str, repository: str
+) -> Built:
     """The built folder for these commands and this commit's lock files; two workers never build the same one twice.
 
+    Each repository has its own: a set-up runs what lies in it, and that must not be what another one's checks run.
     Raises EnvironmentMissing with the setup's output when it fails.
     """
     root = provider.scratch / "environments" if provider.scratch.is_dir() else root
     root.mkdir(parents=True, exist_ok=True)
-    quick = root / f"commit-{_digest(setup, sha)}"
+    quick = root / f"commit-{_digest(repository, setup, sha)}"
     if quick.is_symlink() and quick.resolve().is_dir():
         return _built(quick.resolve())
     box = provider.open(SandboxSpec(label="environment", place=PLACE, memory_mib=8192, disk_mib=8192, processes=512))
     try:
         Workspace(box).open(base, None, sha)
-        folder = root / _digest(setup, _lock_contents(box))
+        folder = root / _digest(repository, setup, _lock_contents(box))
         with _locked(root / f"{folder.name}.lock"):
             if not folder.is_dir():
                 _build(box, setup, folder)

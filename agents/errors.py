@@ -2,6 +2,8 @@
 
     AgentError
     ├── Transient            we or the world broke, and trying again may help (the Run retries, with backoff)
+    │   ├── SandboxBusy      no sandbox can be had just now: the run waits for one, and nothing is counted
+    │   └── SandboxLost      the sandbox is gone: the run goes on in a new one, from its last checkpoint, and one loss is counted
     ├── Permanent            trying again cannot help: a wrong key, an unknown model, a refused repository
     │   ├── InvalidReply     the model could not give an answer of the agreed shape, also when shown its error
     │   └── EnvironmentMissing  a program that a check needs is not in the sandbox
@@ -19,9 +21,13 @@ from __future__ import annotations
 
 
 class AgentError(Exception):
-    """Root of the tree; catch it to handle every expected end."""
+    """Root of the tree; catch it to handle every expected end. `billed`: it may have cost what it was to cost; nobody knows."""
 
     kind = "unknown"
+
+    def __init__(self, message: str = "", *, billed: bool = False) -> None:
+        super().__init__(message)
+        self.billed = billed
 
 
 class Transient(AgentError):
@@ -29,9 +35,21 @@ class Transient(AgentError):
 
     kind = "transient"
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, retry_after: float | None = None, billed: bool = False) -> None:
+        super().__init__(message, billed=billed)
         self.retry_after = retry_after
+
+
+class SandboxBusy(Transient):
+    """All sandbox services are at their limits; the message says which. No attempt and no loss."""
+
+    kind = "busy"
+
+
+class SandboxLost(Transient):
+    """The machine with the workspace is gone. What was recorded stands; a fresh sandbox starts from the last checkpoint."""
+
+    kind = "lost"
 
 
 class Permanent(AgentError):

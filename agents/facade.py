@@ -47,7 +47,8 @@ def workspace_sandbox(folder: str | Path | None) -> Iterator[Opened]:
         raise Permanent(f"there is no folder {str(path)!r} to work in")
     packed = pack(path) if path is not None else None
     with tempfile.TemporaryDirectory(prefix="compymac-") as root:
-        sandbox = choose(os.environ.get("SANDBOX", "auto"), root=Path(root)).open(SandboxSpec(label="script"))
+        provider = choose(os.environ.get("SANDBOX", "auto"), root=Path(root), remote=os.environ)
+        sandbox = provider.open(SandboxSpec(label="script"))
         try:
             if packed is not None:
                 _unpack(sandbox, packed)

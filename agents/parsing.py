@@ -43,7 +43,7 @@ def find_json(text: str) -> dict[str, Any]:
     """The JSON object in a reply: all of it, in a fenced block, or in prose; mended if it is nearly one. Raises ParseProblem."""
     if len(text) > LONGEST:
         raise ParseProblem(f"the answer has {len(text)} characters, more than {LONGEST}: answer with much less")
-    text = text.rpartition("</think>")[2].strip()
+    text = _after_thinking(text)
     begin, end = text.find("{"), text.rfind("}")
     pieces = [text, *(block.strip() for block in FENCE.findall(text)), *([text[begin:]] if begin >= 0 else [])]
     problem = "there is no JSON object in the answer"
@@ -60,6 +60,12 @@ def find_json(text: str) -> dict[str, Any]:
             log.warning("an answer of the model was no JSON and was mended by json_repair (%d characters)", len(piece))
             return mended
     raise ParseProblem(f"{problem}; answer with one JSON object and nothing else")
+
+
+def _after_thinking(text: str) -> str:
+    """A thought comes first and may lack its opening mark; an answer may speak of the mark itself."""
+    text = text.strip()
+    return text if text.startswith(("{", "```")) else text.partition("</think>")[2].strip() or text
 
 
 def _mended(piece: str) -> dict[str, Any] | None:

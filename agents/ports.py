@@ -174,4 +174,7 @@ class SandboxProvider(Protocol):
     scratch: Path
 
     def open(self, spec: SandboxSpec) -> Sandbox:
-        """A new, empty sandbox."""
+        """A new, empty sandbox. Raises SandboxBusy when none is to be had just now."""
+
+    def sweep(self) -> int:
+        """Remove the sandboxes of workers that were killed, and nobody else's; how many there were."""

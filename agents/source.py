@@ -94,6 +94,8 @@ def locate(path: Path) -> tuple[Path, Path]:
     repository read that we may read.
     """
     dot_git = path / ".git"
+    if path.resolve() != path:  # it was not, when somebody was asked whether it may be read
+        raise Permanent(f"{path} leads elsewhere by a link: name the real repository")
     if dot_git.is_symlink() or (dot_git / "objects").is_symlink() or (dot_git / "commondir").exists():
         raise Permanent(f"{dot_git} leads elsewhere by a link: name the real repository")
     if dot_git.is_dir():
@@ -168,14 +170,23 @@ def refuse_unusable(path: Path, common: Path) -> None:
 
 def local_changes(path: Path) -> int:
     """How many files of a person's own tree are not committed. Only for that person's own command line: it runs their git."""
+    return _own_git(path, "status", "--porcelain", "-z", "--untracked-files=all").count("\0")
+
+
+def local_commit(path: Path, ref: str) -> str:
+    """The short name of the commit that `ref` is now, empty if there is none. Only for that person's own command line."""
+    return _own_git(path, "rev-parse", "--short", "--verify", "-q", "--end-of-options", f"{ref}^{{commit}}").strip()
+
+
+def _own_git(path: Path, *words: str) -> str:
     settings = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "status.renames=false")
-    argv = ["git", *settings, "-C", str(path), "status", "--porcelain", "-z", "--untracked-files=all"]
+    argv = ["git", *settings, "-C", str(path), *words]
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(argv, capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL, env=env)
     except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return done.stdout.count(b"\0") if done.returncode == 0 else 0
+        return ""
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
 
 
 def _script(ref: str) -> str:

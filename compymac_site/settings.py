@@ -5,16 +5,32 @@ A bad value stops the start with its name in the message. Secrets may also come 
 
 from __future__ import annotations
 
+import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 from kombu import Queue
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.FileAwareEnv()
-environ.Env.read_env(str(BASE_DIR / ".env"))
+
+class Environment(environ.FileAwareEnv):  # type: ignore[misc]
+    """The environment; a number that is none is named."""
+
+    def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().get_value(var, *args, **kwargs)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{var}: {error}") from error
+
+
+env = Environment()
+ENV_FILE = Path(os.environ.get("ENV_FILE") or BASE_DIR / ".env")  # made by the first `manage.py up`
+environ.Env.read_env(str(ENV_FILE))
 
 
 def secret(name: str, default: str = "") -> str:
@@ -26,10 +42,24 @@ def secret(name: str, default: str = "") -> str:
 
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
 DEBUG = env.bool("DEBUG", default=False)
-SECRET_KEY = secret("SECRET_KEY", "insecure-development-key")
-BASE_URL = env.str("BASE_URL", default="http://127.0.0.1:8000").rstrip("/")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+INSECURE_KEY = "insecure-development-key"
+SECRET_KEY = secret("SECRET_KEY", INSECURE_KEY) or INSECURE_KEY
+HOST = env.str("HOST", default="") or "127.0.0.1"  # where `manage.py up` listens
+PORT = int(env.str("PORT", default="") or 8000)
+# `manage.py up` takes the next port where that one is taken, and leaves its address here.
+OWN_ADDRESS_FILE = DATA_DIR / "web.url"
+_address = OWN_ADDRESS_FILE.read_text().strip() if OWN_ADDRESS_FILE.exists() else "http://127.0.0.1:8000"
+BASE_URL = (env.str("BASE_URL", default="") or _address).rstrip("/")
+# Always: loopback (the probes of this machine) and the host of BASE_URL.
+ALLOWED_HOSTS = [
+    *env.list("ALLOWED_HOSTS", default=[]),
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    urlsplit(BASE_URL).hostname or "localhost",
+]
+# The server itself speaks http, also where people come by a proxy with https.
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[BASE_URL] if BASE_URL.startswith("https://") else [])
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BASE_URL.startswith("https://")
 
 INSTALLED_APPS = [
@@ -45,6 +75,7 @@ INSTALLED_APPS = [
     "django_filters",
     "django_htmx",
     "csp",
+    "axes",
     "django_celery_results",
     "django_celery_beat",
     "orchestration",
@@ -62,7 +93,20 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "orchestration.views.middleware.LoginRequired",
+    "axes.middleware.AxesMiddleware",
 ]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}Validator"}
+    for name in ("UserAttributeSimilarity", "MinimumLength", "CommonPassword", "NumericPassword")
+]
+# Guessing passwords: ten failures for one name from one address, then a pause. A one-time login link is not affected.
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_TEMPLATE = "orchestration/login_locked.html"
+AXES_RESET_ON_SUCCESS = True
+AXES_DISABLE_ACCESS_LOG = True
 LOGIN_URL = "orchestration:login"
 LOGIN_REDIRECT_URL = "orchestration:overview"
 LOGOUT_REDIRECT_URL = "orchestration:login"
@@ -80,6 +124,7 @@ CONTENT_SECURITY_POLICY = {
         "form-action": ["'self'"],
     }
 }
+MESSAGE_TAGS = {25: "good", 30: "attention", 40: "bad"}  # success, warning, error: the panel's own colour roles
 ROOT_URLCONF = "compymac_site.urls"
 WSGI_APPLICATION = "compymac_site.wsgi.application"
 ASGI_APPLICATION = "compymac_site.asgi.application"
@@ -93,6 +138,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "orchestration.views.shell.shell",
             ]
         },
     }
@@ -163,20 +209,25 @@ SQLITE_OPTIONS = {
     "timeout": 20,
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
 }
-POSTGRES_SESSION = (
-    "-c lock_timeout=5s -c idle_in_transaction_session_timeout=15s -c statement_timeout=30s -c tcp_user_timeout=10000"
-)
+POSTGRES_SESSION = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=15s -c statement_timeout=30s"
 
 
 def database(url: str) -> dict[str, Any]:
     """Django's settings for a database address; each kind of server gets the options that our transactions rely on."""
+    if url.split(":", 1)[0] not in environ.Env.DB_SCHEMES:
+        raise ImproperlyConfigured(
+            "DATABASE_URL is not the address of a database: postgres://user:password@host/name, or sqlite:////path/to/file"
+        )
     config: dict[str, Any] = environ.Env.db_url_config(url)
     if config["ENGINE"].endswith("sqlite3"):
         config["OPTIONS"] = SQLITE_OPTIONS
     else:
         # 100 threads share few connections: one is only held for a transaction, never while a model or a command runs.
+        config["CONN_HEALTH_CHECKS"] = (
+            True  # a restarted server leaves the pool full of dead ones, each good for one failure
+        )
         config["OPTIONS"] = {
-            "options": POSTGRES_SESSION.replace(" -c tcp_user_timeout=10000", ""),
+            "options": POSTGRES_SESSION,
             "tcp_user_timeout": 10000,
             "pool": {"min_size": 0, "max_size": DATABASE_POOL_SIZE, "timeout": 15},
         }
@@ -185,7 +236,10 @@ def database(url: str) -> dict[str, Any]:
 
 DATABASES = {"default": database(DATABASE_URL)}
 if DATABASE_URL.startswith("sqlite"):
-    Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(f"the folder of the database cannot be made ({error}): set DATA_DIR") from error
 
 # ---- Redis and Celery: a lossy wake-up (reference: celery-redis.md); rows are the truth
 
@@ -197,6 +251,7 @@ _own = OWN_REDIS_FILE.read_text().strip() if OWN_REDIS and OWN_REDIS_FILE.exists
 REDIS_URL = _redis or _broker or _own or "redis://127.0.0.1:6379/0"
 CELERY_BROKER_URL = _broker or REDIS_URL
 CELERY_RESULT_BACKEND = env.str("CELERY_RESULT_BACKEND", default="django-db")
+CELERY_RESULT_EXTENDED = True  # a stored result says which task it is of
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -209,6 +264,12 @@ CELERY_TASK_PUBLISH_RETRY = False  # the housekeeper is the retry
 CELERY_TASK_DEFAULT_QUEUE = "default"
 # A bare worker serves all of them; `--queues=` narrows it.
 CELERY_TASK_QUEUES = [Queue(name) for name in ("planning", "execution", "review", "default")]
+# What a person calls by `.delay()` goes where the engine's own messages go, so that `--queues=planning,execution,review` has it.
+CELERY_TASK_ROUTES = {
+    "plan_task": {"queue": "planning"},
+    "execute_step": {"queue": "execution"},
+    "review_result": {"queue": "review"},
+}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # a message must not wait behind a long model call while others idle
 CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_POOL = "threads"  # the work is waiting; 100 slots cost 46 MiB
@@ -217,7 +278,9 @@ CELERY_WORKER_SEND_TASK_EVENTS = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True  # a worker may start before Redis
-CELERY_BROKER_POOL_LIMIT = 4
+CELERY_BROKER_POOL_LIMIT = (
+    10  # Flower asks 8 questions at once, each by two connections: less than 9 is a deadlock there
+)
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 3600,
     "unacked_restore_interval": 5,
@@ -236,12 +299,15 @@ CELERY_BEAT_SCHEDULE = {  # a tick that nobody took before the next one comes is
     for name, seconds in (("submit_due_goals", SCHEDULE_TICK_SECONDS), ("sweep", 30.0))
 }
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5  # seconds; the database scheduler also sees changed rows so soon
+CELERY_BEAT_SYNC_EVERY = 1  # its last tick is in the database at once, for whoever asks whether it lives
 STORE_RESULTS = env.bool("CELERY_STORE_RESULTS", default=False)
 
 # ---- the engine
 
 LEASE_SECONDS = env.float("LEASE_SECONDS", default=30.0)
 HOUSEKEEPER_SECONDS = env.float("HOUSEKEEPER_SECONDS", default=5.0)
+# How long a worker that is told to stop waits for safe points, before it ends what is in flight.
+DRAIN_SECONDS = env.float("DRAIN_SECONDS", default=10.0)
 MAX_LOSSES = env.int("MAX_LOSSES", default=5)
 RUN_DEADLINE_SECONDS = {
     "plan": env.int("PLAN_DEADLINE_SECONDS", default=1800),
@@ -281,19 +347,43 @@ LLM_ENVIRONMENT = {
 }
 LLM_TOOL_CALLS = env.bool("LLM_TOOL_CALLS", default=True)
 SANDBOX = env.str("SANDBOX", default="auto")
+SANDBOX_ENVIRONMENT = {
+    name: secret(name)
+    for name in (
+        "LOCALE2B_BASE_URL",
+        "LOCALE2B_API_KEY",
+        "LOCALE2B_API_KEY_HEADER",
+        "LOCALE2B_TEMPLATE",
+        "LOCALE2B_MEMORY_MB",
+        "LOCALE2B_VCPUS",
+        "LOCALE2B_REQUESTS_PER_MINUTE",
+    )
+}
 SANDBOX_PARALLEL = env.int("SANDBOX_PARALLEL", default=0)  # 0: twice the cores
 WORKSPACES_DIR = Path(env.str("WORKSPACES_DIR", default=str(DATA_DIR / "workspaces")))
 REPO_ROOTS = [Path(root).resolve() for root in env.list("REPO_ROOTS", default=[])]
 
-# ---- logs
+# ---- watching and logs
 
+METRICS_TOKEN = secret("METRICS_TOKEN")  # for /metrics from another machine
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "formatters": {
+        "line": {
+            "()": "compymac_site.logs.Scrubbed",
+            "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    # httpx logs each address that it asks, query included
-    "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
+    "loggers": {
+        # httpx logs each address that it asks, query included
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+        # runserver has a handler of its own, which would show a login link's token
+        "django.server": {"handlers": ["stderr"], "propagate": False},
+        "axes": {"level": "WARNING"},
+    },
 }

@@ -8,3 +8,4 @@ urlpatterns = [
     path("api/", include("orchestration.api.urls")),
     path("admin/", admin.site.urls),
 ]
+handler500 = "orchestration.views.errors.server_error"

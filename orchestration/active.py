@@ -64,7 +64,7 @@ class ActiveRuns:
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self._runs: dict[str, ActiveRun] = {}
+        self._runs: dict[tuple[str, int], ActiveRun] = {}  # by claim: a lost run may come back to the same process
         self._lock = threading.Lock()
         self._reserved = 0
         self.draining = False
@@ -83,16 +83,16 @@ class ActiveRuns:
 
     @contextmanager
     def working(self, run: Run, alive_for: float) -> Iterator[ActiveRun]:
-        active = ActiveRun(run, time.monotonic() + alive_for)
+        active, claim = ActiveRun(run, time.monotonic() + alive_for), (str(run.pk), run.fence)
         with self._lock:
-            self._runs[str(run.pk)] = active
+            self._runs[claim] = active
         if self.draining:
             active.stop("the worker is stopping")
         try:
             yield active
         finally:
             with self._lock:
-                self._runs.pop(str(run.pk), None)
+                del self._runs[claim]
 
     def all(self) -> list[ActiveRun]:
         with self._lock:

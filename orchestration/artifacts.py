@@ -1,8 +1,8 @@
 """DistributedArtifactStore: values by id, in the database first (the truth), then in Redis with a TTL (the quick way).
 
 In Redis, key `artifact:<id>` holds one JSON document that redis-cli shows: {"sha256": …, "value": …}, or above 4 KiB
-{"sha256": …, "zlib": base64}. What Redis says is believed only if its sha256 fits; a miss or a Redis that is away is read from the
-database. There is no pickle anywhere (see `values`).
+{"sha256": …, "zlib": base64}. The row says whether there is a value, and which: what Redis holds is used if it is that one (it may be
+older, where Redis was away for a while); otherwise, and on a miss, the database is read. There is no pickle anywhere (see `values`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 WRITE_ONCE = ("plan-", "result-")
 LEAVE_ALONE = 5.0  # seconds that Redis is not asked after it failed, so that not every call waits for it
 
-_away_until = 0.0
+_away_until: dict[str, float] = {}  # by address
 
 
 class DistributedArtifactStore:
@@ -76,19 +76,13 @@ class DistributedArtifactStore:
     def get(self, artifact_id: str) -> Any:
         """The value, or None when there is none (any more)."""
         _check_id(artifact_id)
-        text = _read_document(self._ask(lambda: self.redis.get(_key(artifact_id))))
-        if text is None:
-            row = _rows(artifact_id).first()
-            if row is None:
-                return None
-            try:
-                text = unpack_row(row).decode()
-            except NotFound as error:
-                log.error("%s", error)
-                return None
+        row = _rows(artifact_id).defer("data").first()
+        if row is None:
+            return None
         try:
-            return values.loads(text)
-        except ValueError as error:
+            text = _read_document(self._ask(lambda: self.redis.get(_key(artifact_id))), row.sha256)
+            return values.loads(unpack_row(row).decode() if text is None else text)
+        except (NotFound, ValueError) as error:
             log.error("artifact %s cannot be read: %s", artifact_id, error)
             return None
 
@@ -100,18 +94,17 @@ class DistributedArtifactStore:
 
     def exists(self, artifact_id: str) -> bool:
         _check_id(artifact_id)
-        return bool(self._ask(lambda: self.redis.exists(_key(artifact_id)))) or _rows(artifact_id).exists()
+        return bool(_rows(artifact_id).exists())
 
     def _ask(self, question: Any) -> Any:
         """Redis' answer, or None when it is away, full or refuses; then it is left alone for a moment."""
-        global _away_until
-        if time.monotonic() < _away_until:
+        if time.monotonic() < _away_until.get(self.url, 0.0):
             return None
         try:
             return question()
         except (redis.RedisError, OSError) as error:
             log.warning("Redis: %s", type(error).__name__)
-            _away_until = time.monotonic() + LEAVE_ALONE
+            _away_until[self.url] = time.monotonic() + LEAVE_ALONE
             return None
 
 
@@ -125,12 +118,6 @@ def keep_value(artifact_id: str, data: Any, *, goal: Goal | None = None) -> None
 def _write(artifact_id: str, text: str, *, expires_at: Any, goal: Goal | None = None) -> None:
     data = text.encode()
     digest = hashlib.sha256(data).hexdigest()
-    if artifact_id.startswith(WRITE_ONCE):
-        known = _rows(artifact_id).values_list("sha256", flat=True).first()
-        if known == digest:
-            return
-        if known is not None:
-            raise ArtifactExists(f"artifact {artifact_id} is written once and holds another value; choose another id")
     encoding, stored = pack(data)
     columns: dict[str, Any] = {
         "kind": "value",
@@ -139,7 +126,13 @@ def _write(artifact_id: str, text: str, *, expires_at: Any, goal: Goal | None = 
         "sha256": digest,
     }
     columns |= {"size": len(data), "data": stored, "expires_at": expires_at, "goal": goal}
-    Artifact.objects.update_or_create(pk=artifact_id, defaults=columns)
+    if not artifact_id.startswith(WRITE_ONCE):
+        Artifact.objects.update_or_create(pk=artifact_id, defaults=columns)
+        return
+    Artifact.objects.filter(pk=artifact_id, expires_at__lte=timezone.now()).delete()
+    row, _ = Artifact.objects.get_or_create(pk=artifact_id, defaults=columns)  # of two at once, one inserts
+    if row.sha256 != digest:
+        raise ArtifactExists(f"artifact {artifact_id} is written once and holds another value; choose another id")
 
 
 def _rows(artifact_id: str) -> Any:
@@ -173,22 +166,19 @@ def _document(text: str) -> str:
     return f'{{"sha256": "{digest}", "value": {text}}}'
 
 
-def _read_document(found: Any) -> str | None:
-    """The text that a document of ours holds; None for anything else, which then counts as a miss."""
+def _read_document(found: Any, expected: str) -> str | None:
+    """The text that a document of ours holds, if it is the one with that sha256; None for anything else: a miss."""
     if not isinstance(found, bytes):
         return None
     head = f'{{"sha256": "{"0" * 64}", "value": '
     try:
-        if b'"zlib"' in found[:90]:
-            document = json.loads(found)
-            expected, data = document["sha256"], _inflate(base64.b64decode(document["zlib"], validate=True))
-        else:
-            expected, data = found[12:76].decode(), found[len(head) : -1]
+        small = b'"zlib"' in found[:90]
+        data = _inflate(base64.b64decode(json.loads(found)["zlib"], validate=True)) if small else found[len(head) : -1]
         if hashlib.sha256(data).hexdigest() == expected:
             return data.decode()
     except (ValueError, KeyError, TypeError, zlib.error, binascii.Error):
         pass
-    log.warning("what Redis holds for an artifact is damaged or foreign; the database is read instead")
+    log.warning("what Redis holds for an artifact is old, damaged or foreign; the database is read instead")
     return None
 
 

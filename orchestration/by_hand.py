@@ -12,15 +12,23 @@ from . import services
 from .artifacts import DistributedArtifactStore
 from .errors import BadInput, GoalFailed
 from .journal import release_connection
-from .models import Goal, Run
+from .models import Goal, Review, Run
 from .states import GoalStatus, RunKind, RunStatus
 
 POLL = 0.1
 
 
 class WorksRuns(Protocol):
+    @property
+    def draining(self) -> bool:
+        """It was told to stop, and begins nothing more."""
+
     def work(self, run_id: str) -> None:
         """Claim the run and work it; returns when it is over, or at once when somebody else has it."""
+
+
+class Stopping(Exception):
+    """This worker is told to stop: the piece is to be gone on with elsewhere, under the same task id."""
 
 
 def plan(worker: WorksRuns, task_id: str, text: str | None, context: Mapping[str, Any] | None) -> None:
@@ -43,7 +51,7 @@ def execute(worker: WorksRuns, task_id: str, step: Any, workspace_path: str | No
     _work(worker, goal)
 
 
-def review(worker: WorksRuns, task_id: str, artifact_id: str | None) -> dict[str, Any]:
+def review(worker: WorksRuns, task_id: str, artifact_id: str | None) -> None:
     """Review a result artifact."""
     if not artifact_id or not DistributedArtifactStore().exists(artifact_id):
         raise BadInput(f"there is no artifact {artifact_id!r}; give the id that execute_step returned")
@@ -51,8 +59,12 @@ def review(worker: WorksRuns, task_id: str, artifact_id: str | None) -> dict[str
         RunKind.REVIEW, f"review {artifact_id}", task_id=task_id, context={"result": artifact_id}
     )
     _work(worker, goal)
-    verdict = goal.rollouts.get().reviews.latest("created_at")
-    return {name: getattr(verdict, name) for name in ("action", "reasoning", "suggested_changes", "confidence")}
+
+
+def verdict(task_id: str) -> dict[str, Any]:
+    """What the review that was called under this id came to."""
+    found = Review.objects.filter(rollout__goal__task_id=task_id).latest("created_at")
+    return {name: getattr(found, name) for name in ("action", "reasoning", "suggested_changes", "confidence")}
 
 
 def _work(worker: WorksRuns, goal: Goal) -> None:
@@ -65,6 +77,8 @@ def _work(worker: WorksRuns, goal: Goal) -> None:
         if goal.is_terminal or goal.status == GoalStatus.PAUSED:
             break
         release_connection()
+        if worker.draining:
+            raise Stopping
         time.sleep(POLL)
     if goal.status != GoalStatus.SUCCEEDED:
         raise GoalFailed(f"goal {goal.short_id} is {goal.status}: {goal.reason}")

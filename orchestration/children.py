@@ -16,10 +16,25 @@ from .errors import OrchestrationError
 STARTS_WITHIN = 60.0
 STOPS_WITHIN = 25.0
 WORKER = (sys.executable, "-m", "celery", "-A", "compymac_site", "worker", "--loglevel=info")
+# Asks the kernel for a signal at the end of the parent, then becomes the program. (A preexec_fn is not safe beside threads.)
+BOUND = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, int(sys.argv[1]))
+if os.getppid() != int(sys.argv[2]):
+    os._exit(1)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
 
 
 class NotStarted(OrchestrationError):
     """A child process did not start; the message says which, and where its log is."""
+
+
+def bound_to_us(argv: Sequence[str], farewell: signal.Signals = signal.SIGTERM) -> list[str]:
+    """The same command, which gets `farewell` when this thread ends in whatever way (kill -9 too). On Linux; elsewhere as it is."""
+    if not sys.platform.startswith("linux"):
+        return list(argv)
+    return [sys.executable, "-I", "-S", "-c", BOUND, str(int(farewell)), str(os.getpid()), *argv]
 
 
 @contextmanager
@@ -49,13 +64,19 @@ def child(
         stop(process)
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes], within: float = STOPS_WITHIN) -> None:
     """SIGTERM, then after a while SIGKILL, to this child and its group only."""
     if process.poll() is not None:
         return
     process.terminate()
     try:
-        process.wait(timeout=STOPS_WITHIN)
+        process.wait(timeout=within)
     except subprocess.TimeoutExpired:
+        kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """At once, with what it started in its own session."""
+    if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

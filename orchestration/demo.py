@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from .children import WORKER, NotStarted, child
 from .redis_server import RedisServer
 
 CHECK = "python3 -m unittest discover -s tests -t ."
+TOLD = (0, 3, 4, 124)  # how `goal submit --watch` may end with its story told
 Say = Callable[[str], object]
 
 
@@ -34,6 +36,8 @@ class Demo:
             "DATABASE_URL": f"sqlite:///{self.folder / 'data' / 'demo.sqlite3'}",
             "PYTHONUNBUFFERED": "1",
             "WORKSPACES_DIR": str(self.folder / "workspaces"),
+            # a secret's file would win over its variable, and lead to another installation
+            **{f"{name}_FILE": "" for name in ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL")},
         }
         for name in ("DJANGO_SETTINGS_MODULE", "CELERY_BROKER_URL", "REPO_ROOTS", "SANDBOX_PARALLEL"):
             self.env.pop(name, None)
@@ -48,6 +52,7 @@ class Demo:
             self._manage("migrate", "--verbosity", "0")
             stack.enter_context(self._model())
             stack.enter_context(self._child("worker", WORKER, self._worker_is_ready))
+            self.say(f"▸ Sandbox: {self._sandbox()}")
             text = (self.base / "examples" / "demo_goal.txt").read_text()
             self.say(f"▸ Repository {repo}, goal: {' '.join(text.split())[:100]} …")
             code = self._goal("submit", text, "--repo", str(repo), "--check", CHECK, "--watch", "--timeout", "600")
@@ -73,8 +78,7 @@ class Demo:
 
     def _example(self) -> Path:
         """A fresh git repository with the example's files and its two bugs."""
-        number = 1 + sum(1 for _ in self.folder.glob("repo-*"))
-        repo = self.folder / f"repo-{number}"
+        repo = self.folder / f"repo-{1 + max(self._numbers(), default=0)}"
         shutil.copytree(self.base / "examples" / "demo_repo", repo, ignore=shutil.ignore_patterns("__pycache__"))
         author = ("-c", "user.name=Demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false")
         for words in (
@@ -85,10 +89,16 @@ class Demo:
             subprocess.run(["git", *words], cwd=repo, check=True, stdin=subprocess.DEVNULL)
         return repo
 
+    def _numbers(self) -> Iterator[int]:
+        """Of the repositories and patches that earlier demos left."""
+        for path in self.folder.glob("repo-*"):
+            if (number := path.stem.removeprefix("repo-")).isdecimal():
+                yield int(number)
+
     @contextmanager
     def _model(self) -> Iterator[None]:
         if self.env.get("LLM_BASE_URL"):
-            self.say(f"▸ Model: {self.env.get('LLM_MODEL', '(LLM_MODEL is not set)')} at {self.env['LLM_BASE_URL']}")
+            self.say(f"▸ Model: {self.env.get('LLM_MODEL') or '(LLM_MODEL is not set)'} at {self.env['LLM_BASE_URL']}")
             yield
             return
         address = self.folder / "model.url"
@@ -110,6 +120,11 @@ class Demo:
         log = self.folder / "worker.log"
         return log.exists() and " ready." in log.read_text(errors="replace")
 
+    def _sandbox(self) -> str:
+        """As the worker's log names it."""
+        found = re.search(r": sandbox (\w+),", (self.folder / "worker.log").read_text(errors="replace"))
+        return found[1] if found else "unknown"
+
     def _child(self, name: str, argv: Sequence[str], ready: Callable[[], bool]) -> AbstractContextManager[object]:
         return child(name, argv, ready, env=self.env, folder=self.base, log=self.folder / f"{name}.log")
 
@@ -121,7 +136,13 @@ class Demo:
             raise NotStarted(f"manage.py {words[0]} failed: {done.stderr.strip()[-500:]}")
 
     def _goal(self, *words: str) -> int:
-        return subprocess.run(self._argv(("goal", *words)), env=self.env, cwd=self.base, check=False).returncode
+        """Its story is shown; its talk (how to go on from another terminal) is about installations that stay, and goes to a log."""
+        log = self.folder / "goal.log"
+        with log.open("w") as talk:
+            done = subprocess.run(self._argv(("goal", *words)), env=self.env, cwd=self.base, stderr=talk, check=False)
+        if done.returncode not in TOLD:
+            raise NotStarted(f"the goal could not be followed; the end of {log}:\n{log.read_text()[-800:].strip()}")
+        return done.returncode
 
     def _leave_patch(self, repo: Path) -> None:
         """The result as a file and as a branch, and how to look at it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Generic, TypeVar
@@ -22,6 +23,9 @@ from .states import QUEUE_OF, RunKind
 log = logging.getLogger(__name__)
 TASK_OF = {RunKind.PLAN: "plan_task", RunKind.STEP: "execute_step", RunKind.REVIEW: "review_result"}
 COMMAND_WAITS = 0.3  # seconds that a person's command waits for Redis at most
+LEAVE_ALONE = 15.0  # seconds that nothing is published after a failure
+
+_quiet_until = 0.0
 
 Wanted = Sequence[tuple[str, str]]  # (run id, run kind)
 Publisher = Callable[[Wanted], None]
@@ -32,7 +36,13 @@ def publish_nothing(wanted: Wanted) -> None:
 
 
 def publish_now(wanted: Wanted) -> None:
-    """Publish in this thread; a broker that is away is not our problem, the housekeeper's claims are the way without it."""
+    """Publish in this thread; a broker that is away is not our problem, the housekeeper's claims are the way without it.
+
+    Finding that out takes seconds (6, measured), in a thread that has a run to go on with: afterwards it is left alone for a while.
+    """
+    global _quiet_until
+    if time.monotonic() < _quiet_until:
+        return
     for run_id, kind in wanted:
         try:
             current_app.send_task(
@@ -45,6 +55,7 @@ def publish_now(wanted: Wanted) -> None:
             )
         except Exception as error:  # noqa: BLE001 - kombu, redis and socket errors alike: nothing depends on the message
             log.warning("no worker could be woken for %s run %s: %s", kind, run_id[:8], type(error).__name__)
+            _quiet_until = time.monotonic() + LEAVE_ALONE
             return
 
 

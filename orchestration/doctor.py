@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,15 +15,22 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from agents.errors import AgentError
 from agents.llm import registry as models
 from agents.sandbox import registry as sandboxes
+from agents.sandbox.locale2b import examination
+from agents.sandbox.locale2b.options import Options, from_environment, warnings
+from agents.sandbox.locale2b.provider import Locale2bProvider
 
 from .broker import check_redis, where
 from .errors import BrokerAway, BrokerRefused
-from .selectors.operations import START_A_WORKER, live_workers, unserved_queues
+from .readiness import LEAST_DISK, beat_is_heard
+from .selectors.operations import START_A_WORKER, live_workers, unserved_queues, worker_lives_on
 
 Status = Literal["ok", "warn", "fail"]
-LEAST_DISK = 2 * 1024**3
+SET_REMOTE = (
+    "Set LOCALE2B_BASE_URL and LOCALE2B_API_KEY (docs/sandboxes.md), or SANDBOX=auto without them for a local sandbox."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """All that costs nothing; without a database only what needs none."""
-    found = [_python(), _git(), _data_folder(), _disk(), *sandbox(), _llm_settings()]
+    found = [_python(), _git(), _data_folder(), _disk(), *sandbox(), model_settings()]
     database = _database()
     found.append(database)
     if database.status == "ok":
@@ -45,8 +53,63 @@ def examine() -> list[Finding]:
     return found
 
 
+def alive(part: str) -> list[Finding]:
+    """Is this machine's worker, or the installation's beat, still heard of? For health checks: quick, nothing else is looked at."""
+    try:
+        heard = worker_lives_on(socket.gethostname()) if part == "worker" else beat_is_heard()
+    except DatabaseError as error:
+        return [
+            Finding(
+                part, "fail", f"the database cannot be asked: {type(error).__name__}", "Is it running? DATABASE_URL"
+            )
+        ]
+    if heard:
+        return [Finding(part, "ok", "it is heard of")]
+    return [Finding(part, "fail", "nothing was heard of it lately", "Look at its log, and start it again.")]
+
+
 def sandbox() -> list[Finding]:
-    """A real trial of each provider, and which one will be used."""
+    """Which provider is used, after a look at it: the remote one where it is set, else a real trial of each local one."""
+    if sandboxes.is_remote(settings.SANDBOX, settings.SANDBOX_ENVIRONMENT):
+        return list(_remote_glance())
+    return _local_sandbox()
+
+
+def remote_sandbox(*, rate: bool = False) -> Iterator[Finding]:
+    """The configured services, tried step by step in a VM each."""
+    try:
+        provider, options = _remote()
+    except AgentError as error:
+        yield Finding("settings", "fail", str(error), SET_REMOTE)
+        return
+    for finding in examination.examine(provider, options, rate=rate):
+        yield Finding(**asdict(finding))
+
+
+def _remote() -> tuple[Locale2bProvider, Options]:
+    options = from_environment(settings.SANDBOX_ENVIRONMENT, "check")
+    scratch = sandboxes.prepare_root(settings.WORKSPACES_DIR) / "scratch"
+    return Locale2bProvider(options, scratch), options
+
+
+def _remote_glance() -> Iterator[Finding]:
+    try:
+        provider, options = _remote()
+    except AgentError as error:
+        yield Finding("sandbox", "fail", str(error), SET_REMOTE)
+        return
+    for sentence in warnings(options):
+        yield Finding("sandbox locale2b", "warn", sentence)
+    seen = [examination.glance(service) for service in provider.services]
+    yield from (Finding(**asdict(finding)) for finding in seen)
+    answering = sum(finding.status == "ok" for finding in seen)
+    detail = f"locale2b is used, {answering} of {len(seen)} services answer ({', '.join(provider.layers)})"
+    yield Finding(
+        "sandbox", "ok" if answering else "fail", detail, "See the remedies above; runs wait until one answers."
+    )
+
+
+def _local_sandbox() -> list[Finding]:
     probes = [sandboxes.probe(name, settings.WORKSPACES_DIR) for name in sandboxes.KNOWN]
     wanted = settings.SANDBOX
     usable = [probe.name for probe in probes if probe.ok and wanted in ("auto", probe.name)]
@@ -62,6 +125,9 @@ def sandbox() -> list[Finding]:
             "" if usable[0] == next(iter(sandboxes.KNOWN)) else " (the second provider: it has no loopback network)"
         )
         return [*findings, Finding("sandbox", "ok", f"{usable[0]} is used{instead}")]
+    if wanted not in ("auto", *sandboxes.KNOWN):
+        known = f"Set SANDBOX to auto, {' or '.join(sandboxes.KNOWN)}."
+        return [*findings, Finding("sandbox", "fail", f"SANDBOX={wanted} is not known", known)]
     why = f"SANDBOX={wanted} cannot start" if wanted != "auto" else "none can start; nothing runs without one"
     return [*findings, Finding("sandbox", "fail", why, "See the remedies above.")]
 
@@ -114,7 +180,7 @@ def _disk() -> Finding:
     return Finding("disk", "ok", shown)
 
 
-def _llm_settings() -> Finding:
+def model_settings() -> Finding:
     env = settings.LLM_ENVIRONMENT
     if not env["LLM_BASE_URL"] and not env["VENICE_API_KEY"]:
         return Finding("model settings", "warn", "no model is set", models.HOW)
@@ -155,7 +221,10 @@ def _workers() -> Iterator[Finding]:
     if not alive:
         yield Finding("workers", "warn", "none is running", f"manage.py up, or only a worker: {START_A_WORKER}")
         return
-    yield Finding("workers", "ok", f"{len(alive)} with {sum(worker.threads for worker in alive)} threads")
+    used = ", ".join(sorted({worker.sandbox for worker in alive}))
+    yield Finding(
+        "workers", "ok", f"{len(alive)} with {sum(worker.threads for worker in alive)} threads, sandbox {used}"
+    )
     for state in unserved_queues(alive):
         waits = f"; {state.waiting} run(s) wait, the oldest {state.oldest_seconds:.0f} s" if state.waiting else ""
         yield Finding(f"queue {state.queue}", "warn", f"no worker serves it{waits}", state.command)

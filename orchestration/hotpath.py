@@ -13,8 +13,9 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q, Sum
+from django.db.models import Exists, F, Q
 from django.db.models.functions import Greatest, Now
+from django.utils import timezone
 
 from agents.errors import BudgetExceeded, Cancelled, Fenced
 
@@ -78,7 +79,7 @@ def settle_call(run: Run, call_id: int, *, spent: Spent | None = None, reserved:
         tokens = {"prompt_tokens": used.prompt, "completion_tokens": used.completion, "cached_tokens": used.cached}
         Call.objects.filter(pk=call_id).update(ended_at=Now(), **tokens, **({"status": CallStatus.DONE} | fields))
         if reserved or used.total:
-            _settle(run, reserved, used.total)
+            _settle(run.goal_id, reserved, used.total)
 
 
 @repeatable
@@ -87,19 +88,22 @@ def lose_call(run: Run, call_id: int, reserved: int, error: str) -> None:
     with transaction.atomic():
         changed = Call.objects.filter(pk=call_id, status=CallStatus.INTENT)
         if changed.update(status=CallStatus.UNKNOWN, ended_at=Now(), error=error[:2000]):
-            _settle(run, reserved, reserved)
+            _settle(run.goal_id, reserved, reserved)
 
 
-@repeatable
-def lose_earlier_calls(run: Run) -> int:
-    """After a take-over: intents of the lost worker will never be answered; they count as spent. How many there were."""
-    with transaction.atomic():
-        lost = Call.objects.filter(run_id=run.pk, status=CallStatus.INTENT, fence__lt=run.fence)
-        tokens = lost.aggregate(tokens=Sum("reserved_tokens"))["tokens"] or 0
-        count = lost.update(status=CallStatus.UNKNOWN, ended_at=Now(), error="its worker was lost")
-        if tokens:
-            _settle(run, tokens, tokens)
-        return count
+def lose_abandoned_calls(goal: Goal) -> int:
+    """Intents of runs that were lost or ended by others will never be answered; they count as spent. How many there were.
+
+    Part of the caller's transaction, which holds the goal: nothing can be begun for such a run any more.
+    """
+    in_flight = Call.objects.filter(run__goal=goal, status=CallStatus.INTENT)
+    abandoned = in_flight.exclude(run__status=RunStatus.RUNNING, fence=F("run__fence"))
+    lost = dict(abandoned.select_for_update(of=("self",), no_key=True).values_list("pk", "reserved_tokens"))
+    if lost:
+        error = "its worker was lost, or its run was ended meanwhile"
+        Call.objects.filter(pk__in=lost).update(status=CallStatus.UNKNOWN, ended_at=Now(), error=error)
+        _settle(goal.pk, sum(lost.values()), sum(lost.values()))
+    return len(lost)
 
 
 @repeatable
@@ -137,7 +141,9 @@ def _renew(run: Run) -> None:
 
 def _reserve(run: Run, *, calls: int = 0, commands: int = 0, tokens: int = 0) -> None:
     """One conditional UPDATE: the gate is open, and no cap is passed."""
+    in_time = Goal.objects.filter(Q(deadline_at__isnull=True) | Q(deadline_at__gt=Now()), pk=run.goal_id)
     room = Budget.objects.filter(
+        Exists(in_time),  # no join: a joined UPDATE would look at the numbers of its snapshot, not of now
         goal_id=run.goal_id,
         open=True,
         calls__lte=F("max_calls") - calls,
@@ -152,9 +158,11 @@ def _reserve(run: Run, *, calls: int = 0, commands: int = 0, tokens: int = 0) ->
 
 def _explain_refusal(run: Run, calls: int, commands: int, tokens: int) -> None:
     budget = Budget.objects.get(goal_id=run.goal_id)
+    goal = Goal.objects.only("status", "deadline_at").get(pk=run.goal_id)
     if not budget.open:
-        status = Goal.objects.values_list("status", flat=True).get(pk=run.goal_id)
-        raise Cancelled(f"the goal is {status}: nothing more is begun")
+        raise Cancelled(f"the goal is {goal.status}: nothing more is begun")
+    if goal.deadline_at is not None and goal.deadline_at <= timezone.now():
+        raise BudgetExceeded(f"its {budget.max_seconds} seconds are used", cap="seconds")
     used = Used(
         calls=budget.calls + calls,
         tokens=budget.spent_tokens + budget.reserved_tokens + tokens,
@@ -174,9 +182,9 @@ def _told(budget: Budget, cap: str, tokens: int) -> str:
     return cap_reached(limits, Used(budget.calls, budget.spent_tokens, budget.commands, 0))
 
 
-def _settle(run: Run, reserved: int, used: int) -> None:
+def _settle(goal_id: Any, reserved: int, used: int) -> None:
     """Reserved becomes spent. A provider that bills more than was reserved is booked as overrun too."""
-    Budget.objects.filter(goal_id=run.goal_id).update(
+    Budget.objects.filter(goal_id=goal_id).update(
         reserved_tokens=Greatest(F("reserved_tokens") - reserved, 0),
         spent_tokens=F("spent_tokens") + used,
         overrun_tokens=F("overrun_tokens") + max(used - reserved, 0),

@@ -1,44 +1,150 @@
-"""One machine's installation in one go: database tables, a Redis of its own unless REDIS_URL names one, and a worker."""
+"""One machine's whole installation: Redis, tables, worker, beat, panel, started in this order and watched until somebody stops it."""
 
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import signal
+import socket
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from django.conf import settings
 from django.core.management import call_command
+from django.db import DatabaseError, connections
+from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
 
+from . import services
 from .broker import where
-from .children import WORKER, NotStarted, child
-from .redis_server import RedisServer
+from .children import WORKER, NotStarted
+from .listening import listen, url_of
+from .models import Worker
+from .redis_server import free_port, is_ours, redis_argv
+from .supervisor import Part, Process, Supervisor
 
-Say = Callable[[str], object]
+BEAT = (sys.executable, "-m", "celery", "-A", "compymac_site", "beat", "--loglevel=info")
+WEB = (
+    *(sys.executable, "-m", "uvicorn", "compymac_site.asgi:application"),
+    # an open live stream must not keep the server for ever; and an access log would hold the tokens of login links
+    *("--timeout-graceful-shutdown", "3", "--no-access-log"),
+)
+FLOWER = (sys.executable, "-m", "celery", "-A", "compymac_site", "flower", "--address=127.0.0.1")
+FLOWER_PORT = 5555
+NO_FLOWER = "Flower is not installed: .venv/bin/python -m pip install 'flower~=2.0', then start with --flower again"
+FIRST, SECOND, LAST = 0, 1, 2  # who stops when: what gives work, who works, what carries messages
+DRAIN_SECONDS = 2.0  # so that Ctrl-C ends everything in less than ten
 
 
-def run(say: Say) -> int:
-    """Start everything and stay until the worker ends or somebody interrupts; the exit code."""
+def run(out: TextIO, *, colour: bool, flower: bool) -> None:
+    """Start everything, say where it is, and stay. Raises NotStarted with the reason when a part does not start or has ended."""
+    if flower and importlib.util.find_spec("flower") is None:
+        raise NotStarted(NO_FLOWER)
     with ExitStack() as stack:
         stack.enter_context(_alone())
+        web = stack.enter_context(listen(settings.HOST, settings.PORT))
+        own = url_of(settings.HOST, web.getsockname()[1])
+        stack.enter_context(_left_in(settings.OWN_ADDRESS_FILE, own))
+        env = {**os.environ, "DRAIN_SECONDS": os.environ.get("DRAIN_SECONDS", str(DRAIN_SECONDS))}
+        parts = stack.enter_context(Supervisor(out, Path(settings.DATA_DIR) / "logs", settings.BASE_DIR, env, colour))
+        notes = [_redis(parts, stack), *_taken(web)]
+        _migrate()
+        begun = timezone.now()
+        parts.start(Part("worker", quiet(WORKER), _worker_is_ready, stops=SECOND))
+        parts.start(Part("beat", quiet(BEAT), lambda _: _beat_ticks_since(begun)))
+        listening = ("--fd", str(web.fileno()))
+        parts.start(Part("web", (*WEB, *listening), lambda _: _answers(f"{own}/healthz"), pass_fds=(web.fileno(),)))
+        web.close()  # from here on it is the server's alone: where that ends, nobody waits at a dead door
+        if flower:
+            notes.append(_flower(parts))
+        for line in _box(os.environ.get("BASE_URL") or own, notes):
+            parts.show("", line)
+        parts.watch()
+
+
+# ---- its parts
+
+
+def quiet(argv: Sequence[str]) -> list[str]:
+    """A Celery command without its banner."""
+    return [*argv[:5], "--quiet", *argv[5:]]
+
+
+def _redis(parts: Supervisor, stack: ExitStack) -> str:
+    """Our own, unless the settings name one; its address is left where all processes of this installation find it."""
+    if not settings.OWN_REDIS:
+        return f"Redis      {where(settings.REDIS_URL)} (REDIS_URL; not started here)"
+    folder = Path(settings.DATA_DIR) / "redis"
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in reversed(range(5)):
+        port = free_port()
+        try:
+            # killed with us: another Redis may soon write to the same files
+            argv, ready = redis_argv(folder, port), lambda _, port=port: is_ours(folder, port)
+            parts.start(Part("redis", argv, ready, stops=LAST, orphaned=signal.SIGKILL))
+            break
+        except NotStarted:
+            if not left:
+                raise
+    url = f"redis://127.0.0.1:{port}/0"
+    stack.enter_context(_left_in(settings.OWN_REDIS_FILE, url))
+    parts.env |= {"REDIS_URL": url, "CELERY_BROKER_URL": url}
+    return f"Redis      {where(url)}"
+
+
+def _migrate() -> None:
+    try:
         call_command("migrate", verbosity=0)
-        env = dict(os.environ)
-        if settings.OWN_REDIS:
-            url = stack.enter_context(_own_redis())
-            env |= {"REDIS_URL": url, "CELERY_BROKER_URL": url}
-        log = Path(settings.DATA_DIR) / "worker.log"
-        say("Starting Redis and a worker …")
-        ready = lambda: " ready." in log.read_text(errors="replace")  # noqa: E731
-        worker = stack.enter_context(child("worker", WORKER, ready, env=env, folder=settings.BASE_DIR, log=log))
-        say(
-            f"Ready: Redis at {where(env.get('REDIS_URL') or settings.REDIS_URL)}, worker's log {log}. Ctrl-C stops both."
-        )
-        say('Now, in another terminal: manage.py goal submit "…" --repo . --watch')
-        while worker.poll() is None:
-            time.sleep(0.3)
-        raise NotStarted(f"the worker has ended by itself (exit code {worker.returncode}); see {log}")
+    except DatabaseError as error:
+        raise NotStarted(
+            f"the database cannot be used ({str(error).splitlines()[0]}); is it running? DATABASE_URL"
+        ) from error
+    finally:
+        connections.close_all()
+
+
+def _flower(parts: Supervisor) -> str:
+    with listen("127.0.0.1", FLOWER_PORT) as free:
+        port = free.getsockname()[1]
+    # it has no login of its own, and listens on loopback only: its API may answer there
+    parts.env["FLOWER_UNAUTHENTICATED_API"] = "true"
+    url = url_of("127.0.0.1", port)
+    parts.start(Part("flower", (*FLOWER, f"--port={port}"), lambda _: _answers(f"{url}/healthcheck")))
+    return f"Flower     {url} (for this machine only: it has no login)"
+
+
+# ---- are they ready
+
+
+def _worker_is_ready(process: Process) -> bool:
+    """It says so itself, once broker and database fit and its two threads run."""
+    return _asked(lambda: Worker.objects.filter(pk__startswith=f"{socket.gethostname()}:{process.pid}:").exists())
+
+
+def _beat_ticks_since(begun: object) -> bool:
+    """A new scheduler writes its ticks into the database before it sends the first."""
+    return _asked(lambda: PeriodicTask.objects.filter(name="sweep", date_changed__gte=begun).exists())
+
+
+def _asked(question: Callable[[], bool]) -> bool:
+    try:
+        return question()
+    finally:
+        connections.close_all()
+
+
+def _answers(url: str) -> bool:
+    with suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own loopback address
+        return bool(answer.status == 200)
+    return False
+
+
+# ---- one at a time, and what is left for others to find
 
 
 @contextmanager
@@ -50,18 +156,38 @@ def _alone() -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise NotStarted(
-                f"it runs already in {folder} (one is enough; another worker: celery {' '.join(WORKER[3:])})"
+                f"it runs already on {folder}, at {settings.BASE_URL} (log in: manage.py login_link). "
+                "Stop it with Ctrl-C where it runs, or start only one more worker: manage.py worker"
             ) from None
         yield
 
 
 @contextmanager
-def _own_redis() -> Iterator[str]:
-    """Its address is left in a file, where all other processes of this installation find it (settings.REDIS_URL)."""
-    address = Path(settings.OWN_REDIS_FILE)
-    with RedisServer(Path(settings.DATA_DIR) / "redis") as redis:
-        address.write_text(redis.url)
-        try:
-            yield redis.url
-        finally:
-            address.unlink(missing_ok=True)
+def _left_in(file: Path, address: str) -> Iterator[None]:
+    file.write_text(address)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+# ---- what is said
+
+
+def _taken(web: socket.socket) -> list[str]:
+    port = web.getsockname()[1]
+    return [] if settings.PORT in (0, port) else [f"Port       {settings.PORT} is taken, so it is {port}"]
+
+
+def _box(address: str, notes: list[str]) -> Iterator[str]:
+    user = services.person_in_charge()
+    link = services.login_link(user, base=address)
+    connections.close_all()
+    yield ""
+    yield "╭─ CompyMac is running; Ctrl-C stops it"
+    yield f"│  Address    {address}"
+    yield f"│  Data       {settings.DATA_DIR} (the lines above are in logs/)"
+    yield from (f"│  {note}" for note in notes)
+    yield f"│  Log in     {link}"
+    yield f"│             once, within 15 minutes, as {user.get_username()}; another: manage.py login_link"
+    yield "╰─"

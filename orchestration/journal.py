@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from django.db import connection
 
-from agents.errors import AgentError, Cancelled, FileProblem
+from agents.errors import AgentError, Cancelled, FileProblem, SandboxBusy, SandboxLost
 from agents.ports import LLM, Command, CommandResult, Completion, CompletionRequest, Message, Sandbox, ToolCall, Usage
 from agents.text import storable, storable_json
 
@@ -57,7 +57,6 @@ class Journal:
     def open(self) -> None:
         """Load what earlier claims of this run recorded, and put the workspace where the record ends."""
         if self.run.fence > 1:
-            hotpath.lose_earlier_calls(self.run)
             calls = Call.objects.filter(run_id=self.run.pk, status=CallStatus.DONE).select_related("checkpoint_bundle")
             self._recorded = {Position(call.turn, call.index): call for call in calls}
             self._restore(max(self._recorded, key=lambda at: (at.turn, at.index), default=None))
@@ -98,10 +97,15 @@ class Journal:
         except Cancelled as error:
             hotpath.lose_call(self.run, pk, tokens, str(error))
             raise (self.active.stopped() if self.active.stop_reason else error) from error
+        except (SandboxBusy, SandboxLost) as error:
+            hotpath.lose_call(self.run, pk, tokens, str(error))  # the same run makes it again, at this place
+            raise
         except AgentError as error:
-            hotpath.settle_call(
-                self.run, pk, reserved=tokens, status=CallStatus.FAILED, error=storable(str(error))[:2000]
-            )
+            said = storable(str(error))[:2000]
+            if error.billed:
+                hotpath.lose_call(self.run, pk, tokens, said)
+            else:
+                hotpath.settle_call(self.run, pk, reserved=tokens, status=CallStatus.FAILED, error=said)
             raise
         except BaseException as error:
             hotpath.lose_call(self.run, pk, tokens, type(error).__name__)

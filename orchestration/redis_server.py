@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import redis
@@ -39,11 +40,15 @@ class RedisServer:
         """Start and wait until it answers; a fixed port stays the same after a stop."""
         self.folder.mkdir(parents=True, exist_ok=True)
         tries = 1 if self.port else 5
-        for _ in range(tries):
-            port = self.port or _free_port()
-            if self._start_on(port):
-                self.port = port
-                return self
+        try:
+            for _ in range(tries):
+                port = self.port or free_port()
+                if self._start_on(port):
+                    self.port = port
+                    return self
+        except BaseException:  # Ctrl-C, say: nobody else will stop what was just started
+            self.kill()
+            raise
         raise BrokerAway(f"{find_binary()} did not start; the end of its log:\n{self._log_tail()}")
 
     def stop(self) -> None:
@@ -72,35 +77,45 @@ class RedisServer:
         self.stop()
 
     def _start_on(self, port: int) -> bool:
-        options = {
-            "bind": "127.0.0.1",
-            "port": str(port),
-            "dir": str(self.folder),
-            "appendonly": "yes",
-            "save": "",
-            "maxmemory-policy": "noeviction",
-            "logfile": str(self.folder / "redis.log"),
-            "daemonize": "no",
-        }
-        argv = [find_binary(), *(word for name, value in options.items() for word in (f"--{name}", value))]
-        self._process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        argv, nowhere = redis_argv(self.folder, port, self.folder / "redis.log"), subprocess.DEVNULL
+        # a session of its own: Ctrl-C in the terminal would end it before the worker that still needs it
+        self._process = subprocess.Popen(argv, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
         ends = time.monotonic() + STARTS_WITHIN
-        with redis.Redis(host="127.0.0.1", port=port, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
-            while time.monotonic() < ends and self._process.poll() is None:
-                try:
-                    if client.config_get("dir")["dir"] == str(self.folder.resolve()):
-                        return True
-                except (redis.RedisError, OSError):
-                    pass
-                time.sleep(0.02)
+        while time.monotonic() < ends and self._process.poll() is None:
+            if is_ours(self.folder, port):
+                return True
+            time.sleep(0.02)
         self.kill()
         return False
 
     def _log_tail(self) -> str:
         path = self.folder / "redis.log"
         return "\n".join(path.read_text(errors="replace").splitlines()[-8:]) if path.exists() else "(no log)"
+
+
+def redis_argv(folder: Path, port: int, log: Path | None = None) -> list[str]:
+    """The command of a Redis on loopback whose data is in `folder`; without `log` it writes to standard output."""
+    options = {
+        "bind": "127.0.0.1",
+        "port": str(port),
+        "dir": str(folder),
+        "appendonly": "yes",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        "logfile": str(log or ""),
+        "daemonize": "no",
+    }
+    return [find_binary(), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def is_ours(folder: Path, port: int) -> bool:
+    """Does the Redis of this folder answer there (and not somebody else's)?"""
+    with (
+        suppress(redis.RedisError, OSError),
+        redis.Redis(host="127.0.0.1", port=port, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client,
+    ):
+        return bool(client.config_get("dir")["dir"] == str(folder.resolve()))
+    return False
 
 
 def find_binary() -> str:
@@ -124,7 +139,7 @@ def _packaged() -> list[Path]:
     return sorted(path for root in roots for path in Path(root).glob("_binaries/*/valkey-server"))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -26,7 +26,7 @@ from agents.sandbox import registry as sandboxes
 
 from . import dispatch, live, services
 from .active import FENCED, ActiveRun, ActiveRuns
-from .broker import require_own_broker
+from .broker import installation_id, require_own_broker
 from .journal import release_connection
 from .models import Run
 from .runs.bench import Tools
@@ -36,7 +36,8 @@ from .states import QUEUE_OF, Queue
 
 log = logging.getLogger(__name__)
 MOST_IN_A_ROW = 8  # runs of one goal that a thread works before it looks at the others
-GRACE = 10.0  # seconds that a drain waits for safe points before it ends what is in flight
+SWEEP_SANDBOXES = 60.0  # seconds between two looks for the sandboxes of killed workers
+GRACE = 10.0  # seconds that a drain waits at most for what it has ended in flight
 
 
 class Worker:
@@ -48,6 +49,7 @@ class Worker:
         self.active = ActiveRuns(threads)
         self.alive_for = settings.LEASE_SECONDS * 2 / 3
         self._ended = threading.Event()
+        self._swept_at = 0.0
         self._own = ThreadPoolExecutor(threads, thread_name_prefix="claimed")
         self._tools: Tools | None = None
         self._lock = threading.Lock()
@@ -60,6 +62,10 @@ class Worker:
                 self._tools = make_tools(self.name)
             return self._tools
 
+    @property
+    def draining(self) -> bool:
+        return self.active.draining
+
     # ---- the work
 
     def work(self, run_id: str) -> None:
@@ -67,7 +73,7 @@ class Worker:
         if not self.active.reserve():
             return
         try:
-            run = services.claim(run_id, self.name)
+            run = services.claim(run_id, self.name, risky=not self.active.risky)
             release_connection()
             self._go_on(run)
         finally:
@@ -96,14 +102,23 @@ class Worker:
         """Queued runs for threads that have nothing to do; how many were begun."""
         begun = 0
         while self.active.reserve():
-            run = services.pull(self.queues, self.name, risky=not self.active.risky)
-            if run is None:
+            if not self._begin_idle():
                 self.active.release()
                 break
             begun += 1
-            self._own.submit(self._work_claimed, run)
         release_connection()
         return begun
+
+    def _begin_idle(self) -> bool:
+        """Claim one run for a thread of our own; whatever goes wrong here, the caller's slot is free again."""
+        try:
+            run = services.pull(self.queues, self.name, risky=not self.active.risky)
+            if run is not None:
+                self._own.submit(self._work_claimed, run)
+        except BaseException:
+            self.active.release()
+            raise
+        return run is not None
 
     def _work_claimed(self, run: Run) -> None:
         try:
@@ -117,31 +132,36 @@ class Worker:
 
     def start(self) -> None:
         """Say hello and start the two threads."""
-        say_hello(self.name, self.queues, self.active.slots)
+        sandbox, model = name_of_sandbox(), settings.LLM_ENVIRONMENT["LLM_MODEL"]
+        say_hello(self.name, self.queues, self.active.slots, sandbox, model)
         release_connection()
-        for job, seconds in (
-            (self._heartbeat, settings.LEASE_SECONDS / 6),
-            (self._housekeep, settings.HOUSEKEEPER_SECONDS),
-        ):
-            threading.Thread(target=self._every, args=(seconds, job), daemon=True, name=job.__name__.strip("_")).start()
-
+        self.keep_alive()
+        self._repeat(self._housekeep, settings.HOUSEKEEPER_SECONDS)
+        log.info("worker %s: sandbox %s, model %s", self.name, sandbox, model or "(none)")
         log.info("worker %s: housekeeper and heartbeat run", self.name)
 
-    def _every(self, seconds: float, job: object) -> None:
-        assert callable(job)
+    def keep_alive(self) -> None:
+        """Start the heartbeat alone: enough for a process that works only what it is called with."""
+        self._repeat(self._heartbeat, settings.LEASE_SECONDS / 6)
+
+    def _repeat(self, job: Callable[[], None], seconds: float) -> None:
+        threading.Thread(target=self._every, args=(seconds, job), daemon=True, name=job.__name__.strip("_")).start()
+
+    def _every(self, seconds: float, job: Callable[[], None]) -> None:
         while not self._ended.wait(seconds):
             try:
                 job()
             except Exception:
-                log.warning("%s failed; it goes on", getattr(job, "__name__", job), exc_info=True)
+                log.warning("%s failed; it goes on", job.__name__, exc_info=True)
             finally:
                 release_connection()
 
     def _heartbeat(self) -> None:
         """One statement extends all leases; what it does not return is not ours any more."""
         begun = time.monotonic()
-        states = beat(self.name)
-        for active in self.active.all():
+        worked = self.active.all()
+        states = beat(self.name, {str(active.run.pk) for active in worked})
+        for active in worked:
             self._tell(active, states.get((str(active.run.pk), active.run.fence)), begun)
 
     def _tell(self, active: ActiveRun, wanted: str | None, begun: float) -> None:
@@ -157,13 +177,23 @@ class Worker:
     def _housekeep(self) -> None:
         if services.take_turn("housekeeper", self.name, settings.HOUSEKEEPER_SECONDS * 2):
             services.sweep()
+        if self._tools is not None and self._sweep_is_due():
+            # a thread of its own: a remote service may take its time
+            threading.Thread(target=self._tools.provider.sweep, daemon=True, name="sweep sandboxes").start()
         if not self.active.draining:
             self.claim_idle()
+
+    def _sweep_is_due(self) -> bool:
+        """By one process of this host in turn."""
+        if time.monotonic() - self._swept_at < SWEEP_SANDBOXES:
+            return False
+        self._swept_at = time.monotonic()
+        return services.take_turn(f"sandboxes of {socket.gethostname()}"[:60], self.name, SWEEP_SANDBOXES)
 
     def drain(self) -> None:
         """SIGTERM: take nothing more, give back what stops at a safe point, then end what is in flight. No attempt, no loss."""
         self.active.drain(now=False)
-        ends = time.monotonic() + GRACE
+        ends = time.monotonic() + settings.DRAIN_SECONDS
         while self.active.all() and time.monotonic() < ends:
             time.sleep(0.1)
         self.active.drain(now=True)
@@ -181,10 +211,11 @@ _worker: Worker | None = None
 
 
 def worker() -> Worker:
-    """This process's worker; in a process that was not started as one (a test, an eager task), it is made without threads."""
+    """This process's worker; one that was not started as such (a task is called in a person's own process) has a heartbeat only."""
     global _worker
     if _worker is None:
         _worker = Worker(Queue.values, settings.CELERY_WORKER_CONCURRENCY)
+        _worker.keep_alive()
     return _worker
 
 
@@ -215,13 +246,28 @@ def make_llm() -> LLM:
 
 @cache
 def sandbox_provider() -> SandboxProvider:
-    """The first provider of the chain that passes a real trial here."""
-    return sandboxes.choose(settings.SANDBOX, root=settings.WORKSPACES_DIR, parallel=settings.SANDBOX_PARALLEL or None)
+    """The service that is set, or the first local provider that passes a real trial here."""
+    return sandboxes.choose(
+        settings.SANDBOX,
+        root=settings.WORKSPACES_DIR,
+        parallel=settings.SANDBOX_PARALLEL or None,
+        remote=settings.SANDBOX_ENVIRONMENT,
+        installation=installation_id().hex[:12],
+    )
 
 
 def start_web() -> None:
     """A web process: it publishes and rings in threads of its own, so that no request waits for Redis."""
     dispatch.use(dispatch.Later(dispatch.publish_now, "publisher"), dispatch.Later(live.ring, "bell"))
+
+
+def name_of_sandbox() -> str:
+    """Which one this process uses, for people; "none" where none can start (each run then says why)."""
+    try:
+        return sandbox_provider().name
+    except AgentError as error:
+        log.warning("%s", error)
+        return "none"
 
 
 @celeryd_after_setup.connect
@@ -230,7 +276,8 @@ def start_worker(sender: str, instance: object, **_: object) -> None:
     global _worker
     require_own_broker()
     queues = [name for name in instance.app.amqp.queues.consume_from if name in Queue.values]  # type: ignore[attr-defined]
-    _worker = Worker(queues or list(QUEUE_OF.values()), int(settings.CELERY_WORKER_CONCURRENCY))
+    threads = int(instance.concurrency or settings.CELERY_WORKER_CONCURRENCY)  # type: ignore[attr-defined]
+    _worker = Worker(queues or list(QUEUE_OF.values()), threads)
     dispatch.use(dispatch.publish_now, dispatch.Later(live.ring, "bell"))
     sandboxes.sweep(settings.WORKSPACES_DIR)
     _worker.start()

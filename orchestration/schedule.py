@@ -7,6 +7,7 @@ hour (`*`) follows real time instead: nothing is due in the jumped hour, and the
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ from .states import MissedPolicy, OccurrenceOutcome, OverlapPolicy
 
 FIELDS = re.compile(r"[0-9a-z*/,\-]{1,60}", re.IGNORECASE)
 EVERY_HOUR = frozenset(range(24))
+NO_PLACES = {
+    "localtime",
+    "Factory",
+}  # in the system's folder of zones, but they mean another zone on each machine, or none
 LONGEST_GAP = timedelta(days=8 * 366 + 1)  # from one 29 February to the next over a century that is no leap year
 GRACE = timedelta(minutes=2)  # a due time found so late was not missed: the ticks are seconds apart
 WINDOWS = (timedelta(days=1), timedelta(days=32), timedelta(days=400), LONGEST_GAP)
@@ -62,6 +67,7 @@ def parse_cron(text: str) -> Cron:
         if not FIELDS.fullmatch(field):
             raise BadSchedule(f"the cron field {field[:30]!r} cannot be read; it may hold numbers, names, * / , and -")
     minute, hour, day, month, weekday = fields
+    weekday = re.sub(r"(?<![\w-])(?:0|sun\w*)-7(?!\d)", "0-6", weekday, flags=re.IGNORECASE)  # the whole week
     weekday = re.sub(r"(?<![\d/])7(?!\d)", "0", weekday)  # crontab(5): 0 and 7 are both Sunday
     try:
         known: Any = crontab(minute=minute, hour=hour, day_of_month=day, month_of_year=month, day_of_week=weekday)
@@ -79,9 +85,15 @@ def parse_cron(text: str) -> Cron:
 
 def zone_of(name: str) -> ZoneInfo:
     """Raises BadSchedule for a zone that the system does not know."""
-    if name not in available_timezones():
+    if name not in _zones():
         raise BadSchedule(f"there is no time zone {name[:60]!r}; give an IANA name, for example Europe/Berlin or UTC")
     return ZoneInfo(name)
+
+
+@functools.cache
+def _zones() -> frozenset[str]:
+    """Once a process: reading the system's folder of zones takes milliseconds, and a tick asks for each schedule."""
+    return frozenset(available_timezones() - NO_PLACES)
 
 
 def due_times(cron: Cron, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
@@ -90,7 +102,7 @@ def due_times(cron: Cron, zone: ZoneInfo, after: datetime) -> Iterator[datetime]
     last, quiet_since = after, day
     while day - quiet_since < LONGEST_GAP:
         if cron.falls_on(day):
-            for due in sorted(set(_instants(cron, zone, day))):
+            for due in _on_day(cron, zone, day, after):
                 if due > last:
                     last, quiet_since = due, day
                     yield due
@@ -102,6 +114,25 @@ def due_times(cron: Cron, zone: ZoneInfo, after: datetime) -> Iterator[datetime]
 
 def next_times(cron: Cron, zone: ZoneInfo, after: datetime, count: int = 5) -> list[datetime]:
     return list(islice(due_times(cron, zone, after), count))
+
+
+def _on_day(cron: Cron, zone: ZoneInfo, day: date, after: datetime) -> Iterator[datetime]:
+    """The day's due times in order. Where its clock runs evenly they are made one by one, and the hours up to `after` left out."""
+    midnight = _even_midnight(zone, day)
+    if midnight is None:
+        yield from sorted(set(_instants(cron, zone, day)))
+        return
+    for hour in cron.hours:
+        if midnight + timedelta(hours=hour + 1) > after:
+            yield from (midnight + timedelta(hours=hour, minutes=minute) for minute in cron.minutes)
+
+
+@functools.lru_cache(maxsize=2048)
+def _even_midnight(zone: ZoneInfo, day: date) -> datetime | None:
+    """The day's beginning in UTC; None where the clock jumps on that day."""
+    walls = [datetime.combine(day, time(hour, minute), zone) for hour in range(24) for minute in (0, 59)]
+    even = len({wall.replace(fold=fold).utcoffset() for wall in walls for fold in (0, 1)}) == 1
+    return walls[0].astimezone(UTC) if even else None
 
 
 def _instants(cron: Cron, zone: ZoneInfo, day: date) -> Iterator[datetime]:

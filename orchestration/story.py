@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, Sum
@@ -44,12 +44,17 @@ def _uuid(text: str) -> str:
 
 
 def headline(goal: Goal) -> str:
-    """The status as it is shown everywhere: an unverified success says so."""
+    """The status as it is shown everywhere: an unverified success says so, and so does the demo's script."""
+    said = str(goal.status)
     if goal.status == GoalStatus.SUCCEEDED:
-        return "succeeded, verified" if goal.verified else "succeeded, unverified"
-    if goal.stuck:
-        return f"{goal.status}, stuck"
-    return str(goal.status)
+        said = "succeeded, verified" if goal.verified else "succeeded, unverified"
+    elif goal.stuck:
+        said = f"{goal.status}, stuck"
+    return f"{said} (scripted)" if is_scripted(goal) else said
+
+
+def is_scripted(goal: Goal) -> bool:
+    return "scripted" in goal.model
 
 
 def summary(goal: Goal) -> dict[str, Any]:
@@ -73,7 +78,7 @@ def story(goal: Goal) -> dict[str, Any]:
         "stuck": goal.stuck,
         "paused_cap": goal.paused_cap,
         "model": goal.model,
-        "scripted": "scripted" in goal.model,
+        "scripted": is_scripted(goal),
         "repository": goal.repository.path if goal.repository else "",
         "base": goal.base_sha,
         "given_checks": goal.checks,
@@ -117,9 +122,11 @@ def cost(goal: Goal) -> dict[str, Any]:
     }
 
 
-def commands(goal: Goal, after: int = 0) -> Sequence[Call]:
-    """The commands of executors that have ended, oldest first."""
-    ended = Call.objects.filter(run__goal=goal, kind=CallKind.COMMAND, pk__gt=after).exclude(status=CallStatus.INTENT)
+def commands(goal: Goal, since: datetime | None = None) -> Sequence[Call]:
+    """The commands of agents that have ended (`since` a moment), in the order in which they began."""
+    ended = Call.objects.filter(run__goal=goal, kind=CallKind.COMMAND).exclude(status=CallStatus.INTENT)
+    if since is not None:
+        ended = ended.filter(ended_at__gte=since)
     return list(ended.select_related("run__step").order_by("pk"))
 
 

@@ -60,6 +60,8 @@ async def follow(goal_id: UUID, after: int, tell: Tell | None = None) -> AsyncIt
         yield "retry: 2000\n\n"
         while time.monotonic() < ends:
             told, newest, over, now_used = await sync_to_async(_look)(goal_id, after, tell)
+            if after > newest:
+                after = 0  # nobody has seen what has not happened yet: from the beginning
             for number, data in told:
                 after = number
                 yield _message("changed", data, number)
@@ -83,12 +85,12 @@ async def _listen(bell: redis.asyncio.Redis, key: str, heard: str) -> str:
     """Until it rings, for two seconds at most; the entry that was heard last."""
     begun = time.monotonic()
     try:
-        rung = await bell.xread({key: heard}, block=int(LISTENS * 1000), count=100)
+        rung: Any = await bell.xread({key: heard}, block=int(LISTENS * 1000), count=100)
     except (redis.RedisError, OSError) as error:
         log.debug("no bell: %s", type(error).__name__)
         await asyncio.sleep(max(0.0, LISTENS - (time.monotonic() - begun)))
         return heard
-    entry: Any = rung[0][1][-1][0] if rung else heard  # type: ignore[index]  # as RESP2 answers, which we speak
+    entry = rung[0][1][-1][0] if rung else heard
     return entry.decode() if isinstance(entry, bytes) else str(entry)
 
 

@@ -5,9 +5,12 @@ Called with other arguments (the seed's way), a task makes the rows and works th
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable
 from typing import Any
 
 from celery import shared_task
+from celery.exceptions import Ignore
 
 from . import by_hand, runtime, services
 
@@ -19,9 +22,8 @@ def plan_task(
     """Make the plan of a run, or of a goal given here. Returns the artifact's id, `plan-<task id>`."""
     if run_id is not None:
         runtime.worker().work(run_id)
-    else:
-        by_hand.plan(runtime.worker(), str(self.request.id), goal, context)
-    return f"plan-{self.request.id}"
+        return f"plan-{run_id}"
+    return f"plan-{_by_hand(self, by_hand.plan, goal, context)}"
 
 
 @shared_task(name="execute_step", bind=True)
@@ -29,9 +31,8 @@ def execute_step(self: Any, step: Any = None, workspace_path: str | None = None,
     """Execute a run's step, or the one given here. Returns the artifact's id, `result-<task id>`."""
     if run_id is not None:
         runtime.worker().work(run_id)
-    else:
-        by_hand.execute(runtime.worker(), str(self.request.id), step, workspace_path)
-    return f"result-{self.request.id}"
+        return f"result-{run_id}"
+    return f"result-{_by_hand(self, by_hand.execute, step, workspace_path)}"
 
 
 @shared_task(name="review_result", bind=True)
@@ -42,7 +43,7 @@ def review_result(
     if run_id is not None:
         runtime.worker().work(run_id)
         return None
-    return by_hand.review(runtime.worker(), str(self.request.id), result_artifact_id)
+    return by_hand.verdict(_by_hand(self, by_hand.review, result_artifact_id))
 
 
 @shared_task(name="sweep", ignore_result=True)
@@ -55,3 +56,14 @@ def sweep() -> dict[str, int]:
 def submit_due_goals() -> dict[str, int]:
     """celery-beat's tick: due times of schedules become goals."""
     return services.submit_due_goals()
+
+
+def _by_hand(task: Any, work: Callable[..., None], *said: Any) -> str:
+    """Work what a task was called with; the task's id. A worker that is told to stop hands the message on under the same id."""
+    task_id = str(task.request.id or uuid.uuid4())
+    try:
+        work(runtime.worker(), task_id, *said)
+    except by_hand.Stopping:
+        task.apply_async(task.request.args, task.request.kwargs, task_id=task_id)
+        raise Ignore from None
+    return task_id

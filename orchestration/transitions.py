@@ -34,11 +34,13 @@ TRANSACTION_TRIES = 3
 class Change:
     """What one transaction does to one goal."""
 
-    def __init__(self, goal: Goal, by: str) -> None:
-        self.goal = goal
+    goal: Goal
+
+    def __init__(self, by: str) -> None:
         self.by = by
         self.wanted: list[Run] = []
         self._events: list[Event] = []
+        self._moved: list[tuple[Row, dict[str, Any]]] = []
 
     def move(self, row: Row, to: str, *, reason: str = "", data: dict[str, Any] | None = None, **fields: Any) -> bool:
         """Change `row`'s status to `to`, and `fields` with it. False: it had left its old status already; nothing is changed.
@@ -56,8 +58,8 @@ class Change:
         fence = {"fence": row.fence} if isinstance(row, Run) else {}
         if not type(row)._default_manager.filter(pk=row.pk, status=old, **fence).update(status=to, **fields):
             return False
-        row.status = to
-        for name, value in fields.items():
+        self._moved.append((row, {name: getattr(row, name) for name in ("status", *fields)}))
+        for name, value in {"status": to, **fields}.items():
             setattr(row, name, value)
         self.note(f"{noun}.status", subject(row), old=old, new=to, reason=reason, data=data)
         return True
@@ -102,6 +104,23 @@ class Change:
         self._events = []
         return True
 
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """What is done within counts as a whole: if it breaks, rows, events and wake-ups are as before. The rows in the caller's
+        hands too, so that the same transaction can be tried again with them.
+        """
+        marks = len(self._events), len(self.wanted), len(self._moved)
+        try:
+            with transaction.atomic():
+                yield
+        except BaseException:
+            del self._events[marks[0] :], self.wanted[marks[1] :]
+            while len(self._moved) > marks[2]:
+                row, was = self._moved.pop()
+                for name, value in was.items():
+                    setattr(row, name, value)
+            raise
+
 
 def subject(row: Row) -> str:
     """How an event names a row: people read it, and pages find the row by `data`."""
@@ -113,11 +132,12 @@ def subject(row: Row) -> str:
 @contextmanager
 def locked(goal_id: Any, *, by: str = "engine") -> Iterator[Change]:
     """One transaction on one goal. Lock order: Goal → Rollout → Step → Run → Budget; never two goals in one transaction."""
-    with transaction.atomic():
+    change = Change(by)
+    with change.whole():
         goal = Goal.objects.select_for_update(no_key=True).filter(pk=goal_id).first()
         if goal is None:
             raise NotFound(f"there is no goal {goal_id}")
-        change = Change(goal, by)
+        change.goal = goal
         yield change
         if change.write():
             transaction.on_commit(lambda: dispatch.ring(str(goal_id)))

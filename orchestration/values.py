@@ -9,6 +9,7 @@ import base64
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -19,6 +20,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 TAG = "__type__"
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 _ENCODERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
     datetime: ("datetime", datetime.isoformat),
@@ -49,7 +51,15 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
 
 def dumps(value: Any) -> str:
     """The value as JSON text. Raises TypeError naming the type, and the place in the structure, that cannot be stored."""
-    return json.dumps(_encode(value, "value"), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        text = json.dumps(_encode(value, "value"), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except RecursionError:
+        kind = type(value)
+        raise TypeError(
+            f"value is a {kind.__module__}.{kind.__qualname__} that holds itself, or is nested too deeply"
+        ) from None
+    # Half a surrogate pair is no UTF-8; as an escape it is fine.
+    return SURROGATE.sub(lambda half: f"\\u{ord(half.group()):04x}", text)
 
 
 def loads(text: str) -> Any:
@@ -72,7 +82,8 @@ def _encode(value: Any, where: str) -> Any:
     if isinstance(value, tuple | set | frozenset):
         tag = next(kind.__name__ for kind in (tuple, frozenset, set) if isinstance(value, kind))
         items = value if tag == "tuple" else sorted(value, key=repr)
-        return {TAG: tag, "value": [_encode(item, f"{where}[{n}]") for n, item in enumerate(items)]}
+        encode = _encode if tag == "tuple" else _encode_member
+        return {TAG: tag, "value": [encode(item, f"{where}[{n}]") for n, item in enumerate(items)]}
     if isinstance(value, PurePath):
         return {TAG: "path", "value": str(value)}
     if isinstance(value, BaseModel):
@@ -81,14 +92,28 @@ def _encode(value: Any, where: str) -> Any:
         return _encode({field.name: getattr(value, field.name) for field in dataclasses.fields(value)}, where)
     if known := _ENCODERS.get(type(value)):
         return {TAG: known[0], "value": known[1](value)}
+    raise _refused(value, where, "as an artifact")
+
+
+def _encode_member(value: Any, where: str) -> Any:
+    """What is in a set, or is the key of a dict, must come back as something that can be there again: a dict cannot."""
+    for part in value if isinstance(value, tuple) else (value,):
+        if isinstance(part, BaseModel) or dataclasses.is_dataclass(part):
+            raise _refused(part, where, "in a set or as a key: it comes back as a dict")
+    return _encode(value, where)
+
+
+def _refused(value: Any, where: str, how: str) -> TypeError:
     kind = type(value)
-    raise TypeError(f"{where} is a {kind.__module__}.{kind.__qualname__}, which cannot be stored as an artifact")
+    return TypeError(f"{where} is a {kind.__module__}.{kind.__qualname__}, which cannot be stored {how}")
 
 
 def _encode_dict(value: dict[Any, Any], where: str) -> Any:
     if all(type(key) is str for key in value) and TAG not in value:
         return {key: _encode(item, f"{where}[{key!r}]") for key, item in value.items()}
-    pairs = [[_encode(key, f"{where}: a key"), _encode(item, f"{where}[{key!r}]")] for key, item in value.items()]
+    pairs = [
+        [_encode_member(key, f"{where}: a key"), _encode(item, f"{where}[{key!r}]")] for key, item in value.items()
+    ]
     return {TAG: "dict", "value": pairs}
 
 

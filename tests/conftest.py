@@ -6,9 +6,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+from orchestration import broker, dispatch
+from tests.support.installation import Installation
 
 DATABASE_FIXTURES = {"db", "transactional_db", "installation"}
 
@@ -22,12 +26,28 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture
+def installation(transactional_db: None, open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    """A new installation with its Redis; a worker comes when the test starts one."""
+    monkeypatch.setattr(broker, "_known", None)  # the last test's database row is gone
+    # the workers' housekeepers find what is queued
+    monkeypatch.setattr(dispatch, "_publisher", dispatch.publish_nothing)
+    with ExitStack() as stack:
+        made = Installation(open_folder, stack)
+        made.start_redis()
+        yield made
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--database-only", action="store_true", help="only the tests that use a database")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On the second database, what needs none has nothing new to say."""
+    """Tests with an installation need real servers; on the second database, what needs none has nothing new to say."""
+    for item in items:
+        if "installation" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.services)
     if not config.getoption("--database-only"):
         return
     mine = {True: [], False: []}  # type: dict[bool, list[pytest.Item]]

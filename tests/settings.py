@@ -14,10 +14,13 @@ for _name in (
     "VENICE_API_KEY",
     "REPO_ROOTS",
     "SANDBOX",
+    "LOCALE2B_BASE_URL",
+    "LOCALE2B_API_KEY",
     "CELERY_BROKER_URL",
 ):
     os.environ.pop(_name, None)
 os.environ |= {
+    "ENV_FILE": str(_FOLDER / "none.env"),
     "DATA_DIR": str(_FOLDER / f"data-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"),
     "REDIS_URL": "redis://127.0.0.1:1/0",  # nobody answers there: a test that needs a Redis starts its own
     "SECRET_KEY": "only-for-tests",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from django.core.management import get_commands
+from django.core.management import get_commands, load_command_class
 
 BASE = Path(__file__).resolve().parent.parent
 ARCHITECTURE = (BASE / "docs" / "architecture.md").read_text()
@@ -33,7 +37,7 @@ def test_the_commands_of_the_readme_are_there() -> None:
 
 def test_the_targets_of_the_readme_are_there() -> None:
     makefile = (BASE / "Makefile").read_text()
-    targets = set(re.findall(r"(?:^|`)make (\w+)", README, re.M))
+    targets = set(re.findall(r"(?:^|`)make ([\w-]+)", README, re.M))
     assert {"demo", "test", "up"} <= targets
     assert all(re.search(rf"^{target}:", makefile, re.M) for target in targets)
 
@@ -49,3 +53,23 @@ def test_what_the_readme_links_to_is_there() -> None:
     links = re.findall(r"\]\(([\w./]+)\)", README)
     assert links
     assert all((BASE / link).exists() for link in links)
+
+
+def test_the_imports_of_the_readme_work_in_plain_python(tmp_path: Path) -> None:
+    lines = re.findall(r"^from (?:agents|orchestration)\S* import .*", README, re.M)
+    assert len(lines) > 3
+    env = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=BASE, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+OURS = sorted(name for name, app in get_commands().items() if app == "orchestration")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_command_of_ours_and_each_of_its_verbs_has_an_example_in_its_help(name: str) -> None:
+    parser = load_command_class("orchestration", name).create_parser("manage.py", name)
+    verbs = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    helps = {verb: made.format_help() for choices in verbs for verb, made in choices.items()}
+    for verb, told in (helps or {name: parser.format_help()}).items():
+        assert re.search("examples?:", told.lower()), f"{name} {verb}"

@@ -15,6 +15,10 @@ ONLY_THE_EXAMPLE = (
     "This is the scripted demo model: it only knows the example goal about tinyshop. For goals of your own set LLM_BASE_URL, "
     "LLM_MODEL and LLM_API_KEY to a real model (any OpenAI-compatible server) and start the worker again."
 )
+EXAMPLE = (
+    "The test suite of tinyshop fails. Find out why, and fix the bugs in the code without touching the tests. "
+    "Each bug is independent of the other, so they can be worked on side by side."
+)
 KNOWN_BUGS = {
     "return price * percent // 100": "return price * (100 - percent) // 100",
     "return stock < reorder_point": "return stock <= reorder_point",
@@ -29,7 +33,8 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     """The assistant's message for a chat request: {"content", "tool_calls"}. Raises NotTheExample."""
     messages = request["messages"]
     role, brief = role_in(messages), brief_in(messages)
-    if "tinyshop" not in str(brief.get("goal", "")):
+    goal = str(brief.get("goal", ""))
+    if "tinyshop" not in goal or (role == "planner" and " ".join(goal.split()) != EXAMPLE):
         raise NotTheExample(ONLY_THE_EXAMPLE)
     told = [str(m.get("content")) for m in messages[2:] if m.get("role") in ("tool", "user")]
     by_tools = bool(request.get("tools"))

@@ -101,7 +101,8 @@ def _read(answer: httpx.Response, max_bytes: int) -> bytes:
     for chunk in answer.iter_bytes(CHUNK):
         data += chunk
         if len(data) > max_bytes:
-            raise Permanent(f"the model's answer is larger than {max_bytes / 2**20:g} MiB; nothing of it is used")
+            size = f"{max_bytes / 2**20:g} MiB"
+            raise Permanent(f"the model's answer is larger than {size}; nothing of it is used", billed=True)
     return bytes(data)
 
 
@@ -112,8 +113,8 @@ def _mapped(error: Exception, host: str, timeouts: Timeouts) -> Exception:
     if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError | httpx.PoolTimeout):
         return NotSent(f"no server answers at {host} ({_short(error)}); is it running? LLM_BASE_URL")
     if isinstance(error, httpx.ReadTimeout):
-        return Transient(f"the model at {host} said nothing for {timeouts.read:g} seconds (LLM_TIMEOUT)")
-    return Transient(f"the connection to the model at {host} broke: {_short(error)}")
+        return Transient(f"the model at {host} said nothing for {timeouts.read:g} seconds (LLM_TIMEOUT)", billed=True)
+    return Transient(f"the connection to the model at {host} broke: {_short(error)}", billed=True)
 
 
 def _short(error: Exception) -> str:

@@ -178,14 +178,16 @@ class OpenAICompatibleLLM:
             answer = json.loads(reply.body)
         except (ValueError, RecursionError):
             kind = self._clean(reply.content_type)
-            raise Transient(f"the model's server sent {kind} instead of JSON, or only a part of it") from None
+            said = f"the model's server sent {kind} instead of JSON, or only a part of it"
+            raise Transient(said, billed=True) from None
         choices = answer.get("choices") if isinstance(answer, dict) else None
         if not choices:
-            raise Transient(f"the model's server sent an answer without choices. {self._said(reply)}")
+            raise Transient(f"the model's server sent an answer without choices. {self._said(reply)}", billed=True)
         try:
             return self._understood(answer, choices[0], request)
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-            raise Transient(f"the model's answer has an unknown shape ({type(error).__name__})") from None
+            kind = type(error).__name__
+            raise Transient(f"the model's answer has an unknown shape ({kind})", billed=True) from None
 
     def _understood(
         self, answer: Mapping[str, Any], choice: Mapping[str, Any], request: CompletionRequest

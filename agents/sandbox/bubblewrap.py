@@ -12,7 +12,7 @@ from . import seccomp
 from .environment import environment
 from .leftovers import end_all_in, end_all_of
 from .limits import MIB, drop_root, find_tool, resource_limits
-from .local import LocalSandbox
+from .local import LocalSandbox, sweep_folders
 from .process import Prepared, memory_file
 from .slots import Slots, Uids
 
@@ -49,6 +49,9 @@ class BubblewrapProvider:
 
     def open(self, spec: SandboxSpec) -> Sandbox:
         return LocalSandbox(_Launcher(), spec, self.root, self._slots, self._uids)
+
+    def sweep(self) -> int:
+        return sweep_folders(self.root)
 
 
 class _Launcher:

@@ -46,28 +46,28 @@ def read_inside(root: Path, path: str, max_bytes: int) -> bytes:
         finally:
             os.close(here)
         try:
-            _refuse_unusual(os.fstat(file), path, max_bytes)
+            found = os.fstat(file)
+            refuse_unusual(path, found.st_mode, found.st_nlink, found.st_size, max_bytes)
             with os.fdopen(file, "rb", closefd=False) as opened:
                 data = opened.read(max_bytes + 1)
         finally:
             os.close(file)
     except OSError as error:
-        raise FileProblem(f"{_shown(path)} cannot be read: {_why(error)}") from error
+        raise unreadable(path, error) from error
     if len(data) > max_bytes:
         raise FileProblem(f"{_shown(path)} grew while it was read")
     return data
 
 
-def _refuse_unusual(found: os.stat_result, path: str, max_bytes: int) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
+def refuse_unusual(path: str, mode: int, names: int, size: int, max_bytes: int) -> None:
+    """Only a regular file with one name and not too many bytes is read. Raises FileProblem with what it is instead."""
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
         raise FileProblem(f"{_shown(path)} is {kind}, not a regular file")
-    if found.st_nlink > 1:
+    if names > 1:
         raise FileProblem(f"{_shown(path)} has several names (hard links) and is not read")
-    if found.st_size > max_bytes:
-        raise FileProblem(
-            f"{_shown(path)} has {found.st_size} bytes, more than the {max_bytes} that can be read at once"
-        )
+    if size > max_bytes:
+        raise FileProblem(f"{_shown(path)} has {size} bytes, more than the {max_bytes} that can be read at once")
 
 
 def too_much(root: Path, mib: int) -> str:
@@ -148,7 +148,10 @@ def _shown(path: str) -> str:
     return repr(path[:200])
 
 
-def _why(error: OSError) -> str:
+def unreadable(path: str, error: OSError) -> FileProblem:
+    """What the system said about a path, in words for a model."""
     if error.errno in (errno.ELOOP, errno.ENOTDIR):
-        return "a part of it is a link or not a folder, and links are not followed"
-    return (error.strerror or type(error).__name__).lower()
+        why = "a part of it is a link or not a folder, and links are not followed"
+    else:
+        why = (error.strerror or type(error).__name__).lower()
+    return FileProblem(f"{_shown(path)} cannot be read: {why}")

@@ -16,7 +16,7 @@ from .environment import environment
 from .files import remove_tree
 from .leftovers import end_all_in, end_all_of
 from .limits import drop_root, find_tool, resource_limits
-from .local import LocalSandbox
+from .local import LocalSandbox, sweep_folders
 from .process import Prepared, memory_file
 from .slots import Slots, Uids
 
@@ -49,6 +49,9 @@ class LandlockProvider:
 
     def open(self, spec: SandboxSpec) -> Sandbox:
         return LocalSandbox(_Launcher(), spec, self.root, self._slots, self._uids)
+
+    def sweep(self) -> int:
+        return sweep_folders(self.root)
 
 
 class _Launcher:

@@ -1,4 +1,4 @@
-"""What stands in front of every command: system tools by absolute path, a user id without rights, and resource limits."""
+"""What stands in front of every command: what can be none, system tools by absolute path, a user without rights, resource limits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ..errors import Permanent
 from ..ports import SandboxSpec
 
 MIB = 1024 * 1024
+LONGEST_SCRIPT = 128 * 1024 - 1  # the kernel's limit for one argument
 PACKAGES = {"bwrap": "bubblewrap", "setpriv": "util-linux", "prlimit": "util-linux"}
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -53,3 +54,16 @@ def limit_of(code: int, spec: SandboxSpec) -> str:
         128 + signal.SIGXFSZ: f"one file larger than {spec.disk_mib} MiB",
     }
     return named.get(code, "")
+
+
+def refusal(script: str) -> str:
+    """Why a text cannot be a command at all; the model is told as by a shell."""
+    if "\0" in script:
+        return "the command has a NUL character in it"
+    try:
+        length = len(os.fsencode(script))
+    except UnicodeEncodeError:
+        return "the command has characters that are not valid Unicode"
+    if length > LONGEST_SCRIPT:
+        return f"the command has {length} bytes and may have {LONGEST_SCRIPT}: write a file and run that"
+    return ""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shlex
 import shutil
 import signal
 import threading
+import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +18,13 @@ from typing import Protocol
 from ..errors import Cancelled, FileProblem, Transient
 from ..ports import Command, CommandResult, SandboxSpec
 from .files import clean_path, read_inside, remove_tree, too_much
-from .limits import MIB, limit_of
+from .leftovers import end_all_in
+from .limits import MIB, limit_of, refusal
 from .process import TIME, Chain, Ended, Prepared
 from .slots import Slots, Uids, try_lock
 
+UNFINISHED_AFTER = 60.0  # seconds after which a folder without an owner's lock is no longer one that is just being made
 FREE_DISK = 256 * MIB  # the host keeps this much, whatever a command wants
-LONGEST_SCRIPT = 128 * 1024 - 1  # the kernel's limit for one argument
 WRITE = """set -e
 p=%s
 d=.
@@ -82,7 +85,7 @@ class LocalSandbox:
     # ---- the port
 
     def run(self, command: Command) -> CommandResult:
-        if refused := _refusal(command.script):
+        if refused := refusal(command.script):
             return CommandResult(126, stderr=refused)
         with self._one_at_a_time, self._slots.turn(lambda: self.closed):
             self._refuse_closed()
@@ -181,6 +184,39 @@ class LocalSandbox:
         return CommandResult(code, out, err, False, limit_of(code, self.spec), ended.duration, ended.whole)
 
 
+def sweep_folders(root: Path) -> int:
+    """Remove what workers that were killed have left; a living one holds the lock of its folder. How many there were."""
+    return sum(_removed_if_dead(folder) for folder in root.glob("box-*"))
+
+
+def _removed_if_dead(folder: Path) -> bool:
+    try:
+        fd = os.open(folder / "owner", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return _removed_if_unfinished(folder)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        end_all_in(folder)
+        remove_tree(folder)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def _removed_if_unfinished(folder: Path) -> bool:
+    """Its owner died while making or removing it, unless it is only a moment old."""
+    try:
+        if time.time() - folder.stat().st_mtime < UNFINISHED_AFTER:
+            return False
+    except OSError:
+        return False
+    end_all_in(folder)
+    remove_tree(folder)
+    return True
+
+
 def _new_folder(root: Path) -> tuple[Path, int]:
     """A folder and the lock that says its owner lives. A sweep may be faster between the two; then another folder is made."""
     while True:
@@ -198,16 +234,3 @@ def _what_is_there(pipe: int) -> bytes:
         return os.read(pipe, 65536)
     except BlockingIOError:
         return b""
-
-
-def _refusal(script: str) -> str:
-    """Why a text cannot be a command at all; the model is told as by a shell."""
-    if "\0" in script:
-        return "the command has a NUL character in it"
-    try:
-        length = len(os.fsencode(script))
-    except UnicodeEncodeError:
-        return "the command has characters that are not valid Unicode"
-    if length > LONGEST_SCRIPT:
-        return f"the command has {length} bytes and may have {LONGEST_SCRIPT}: write a file and run that"
-    return ""

@@ -62,3 +62,6 @@ class RecordedProvider:
 
     def open(self, spec: SandboxSpec) -> Sandbox:
         return self.sandbox
+
+    def sweep(self) -> int:
+        return 0

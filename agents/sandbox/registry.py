@@ -1,13 +1,11 @@
-"""Which sandbox: the chain bubblewrap → Landlock by a real trial, or the one that a setting names. And the sweep."""
+"""Which sandbox: locale2b where its address is set, else bubblewrap → Landlock by a real trial; or the one that a setting names."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pkgutil
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -15,14 +13,14 @@ from pathlib import Path
 from ..errors import AgentError, Permanent
 from ..ports import Command, SandboxProvider, SandboxSpec
 from .diagnosis import diagnose, facts_of_this_host
-from .files import remove_tree
-from .leftovers import end_all_in
+from .local import sweep_folders
+from .locale2b import options
+from .locale2b.provider import Locale2bProvider
 
 KNOWN = {  # in the order in which "auto" tries them
     "bubblewrap": "agents.sandbox.bubblewrap:BubblewrapProvider",
     "landlock": "agents.sandbox.landlock:LandlockProvider",
 }
-UNFINISHED_AFTER = 60.0  # seconds after which a folder without an owner's lock is no longer one that is just being made
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +34,27 @@ class Probe:
     layers: tuple[str, ...] = ()
 
 
-def choose(name: str, *, root: Path, parallel: int | None = None) -> SandboxProvider:
-    """The provider that a setting names, or with "auto" the first of the chain that works. Raises Permanent with cause and remedy."""
-    if name != "auto" and name not in KNOWN:
-        raise Permanent(f"SANDBOX={name} is not known; there are auto, {', '.join(KNOWN)}")
+REMOTE = "locale2b"
+
+
+def choose(
+    name: str,
+    *,
+    root: Path,
+    parallel: int | None = None,
+    remote: Mapping[str, str] | None = None,
+    installation: str = "local",
+) -> SandboxProvider:
+    """The provider that a setting names, or with "auto" the first of the chain that works. Raises Permanent with cause and remedy.
+
+    `remote` holds the LOCALE2B_ settings. A service that is set is taken without a trial and never left for a local sandbox: it may
+    be away for a moment, and a run waits for it.
+    """
+    if name not in ("auto", *KNOWN, REMOTE):
+        raise Permanent(f"SANDBOX={name} is not known; there are auto, {', '.join(KNOWN)}, {REMOTE}")
     root = prepare_root(root)
+    if is_remote(name, remote or {}):
+        return Locale2bProvider(options.from_environment(remote or {}, installation), root / "scratch")
     tried = []
     for candidate in KNOWN if name == "auto" else (name,):
         found = probe(candidate, root)
@@ -48,6 +62,10 @@ def choose(name: str, *, root: Path, parallel: int | None = None) -> SandboxProv
             return _provider(candidate)(root, parallel)
         tried.append(f"{candidate}: {found.cause}. {found.remedy}")
     raise Permanent("\n".join(("no sandbox can be had here, and nothing runs without one.", *tried)))
+
+
+def is_remote(name: str, remote: Mapping[str, str]) -> bool:
+    return name == REMOTE or (name == "auto" and options.is_configured(remote))
 
 
 def probe(name: str, root: Path) -> Probe:
@@ -91,33 +109,5 @@ def prepare_root(root: Path) -> Path:
 
 
 def sweep(root: Path) -> int:
-    """Remove what workers that were killed have left; a living one holds the lock of its folder. How many there were."""
-    return sum(_removed_if_dead(folder) for folder in prepare_root(root).glob("box-*"))
-
-
-def _removed_if_dead(folder: Path) -> bool:
-    try:
-        fd = os.open(folder / "owner", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return _removed_if_unfinished(folder)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        end_all_in(folder)
-        remove_tree(folder)
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-
-
-def _removed_if_unfinished(folder: Path) -> bool:
-    """Its owner died while making or removing it, unless it is only a moment old."""
-    try:
-        if time.time() - folder.stat().st_mtime < UNFINISHED_AFTER:
-            return False
-    except OSError:
-        return False
-    end_all_in(folder)
-    remove_tree(folder)
-    return True
+    """Remove what workers that were killed have left in a folder for sandboxes. How many there were."""
+    return sweep_folders(prepare_root(root))

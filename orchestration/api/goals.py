@@ -115,7 +115,7 @@ def wish_of(asked: dict[str, Any]) -> dict[str, Any]:
     """What was asked for, in the words of `submit_goal`; a repository may be named by its id."""
     wish = {WORDS.get(name, name): value for name, value in asked.items()}
     if "repo" in wish:
-        wish["repo"] = repository_in(wish["repo"])
+        wish["repo"] = repository_in(wish["repo"]) or None
     return wish
 
 

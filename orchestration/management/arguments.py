@@ -45,7 +45,7 @@ def add_subcommands(parser: CommandParser) -> None:
         "--allow-check-edits", action="store_true", help="tests and check files may be changed by the work"
     )
     listed = _verb(verbs, "list", "The newest goals.", "goal list --limit 5")
-    listed.add_argument("--limit", type=int, default=20)
+    listed.add_argument("--limit", type=_positive, default=20, metavar="N", help="at most so many (20)")
     _verb(verbs, "show", "One goal: plan, commands, checks, review, cost, events.", "goal show last", goal=True)
     watch = _verb(verbs, "watch", "Follow a goal live.", "goal watch last --timeout 600", goal=True)
     cancel = _verb(
@@ -69,6 +69,12 @@ def add_subcommands(parser: CommandParser) -> None:
         parser_of.add_argument(
             "--timeout", type=float, metavar="SECONDS", help="stop watching after so long (exit code 124)"
         )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100_000:
+        raise argparse.ArgumentTypeError(f"a number from 1 to 100000, not {text!r}")
+    return int(text)
 
 
 def limits_of(options: dict[str, Any]) -> dict[str, int]:

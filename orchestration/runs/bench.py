@@ -78,6 +78,7 @@ class Bench:
 def bench(tools: Tools, active: ActiveRun, goal: Goal, label: str, environment: bool = True) -> Iterator[Bench]:
     """A fresh bench with the goal's base in its vault; its sandbox is gone afterwards, and at once when the run is stopped."""
     base = _bytes(goal.base_bundle)
+    label = f"{label}-{active.run.fence}"
     spec = spec_for(tools, goal, base, label) if environment else SandboxSpec(label=label)
     with ExitStack() as stack:
         release_connection()
@@ -103,9 +104,8 @@ def spec_for(tools: Tools, goal: Goal, base: bytes, label: str) -> SandboxSpec:
     path = tuple(place if not (folder / "bin").is_dir() else f"{place}/bin" for place, folder in readonly.items())
     if repository.setup and repository.setup_allowed and base:
         release_connection()
-        built = prepare_environment(
-            tools.provider, tools.folder / "environments", repository.setup, base, goal.base_sha
-        )
+        folder = tools.folder / "environments"
+        built = prepare_environment(tools.provider, folder, repository.setup, base, goal.base_sha, repository.path)
         readonly[built.place] = built.folder
         path = (*built.path, *path)
     return SandboxSpec(label=label, readonly=readonly, path=path)

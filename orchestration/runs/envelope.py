@@ -6,7 +6,7 @@ import logging
 import traceback
 from collections.abc import Callable
 
-from agents.errors import AgentError, BudgetExceeded, Cancelled, Conflict, Fenced, Transient
+from agents.errors import AgentError, BudgetExceeded, Cancelled, Conflict, Fenced, SandboxBusy, SandboxLost, Transient
 
 from .. import services
 from ..active import ActiveRun
@@ -51,6 +51,10 @@ def _report(active: ActiveRun, error: BaseException, successor: str) -> None:
                 log.info("%s: %s", run, error)
             case Cancelled():
                 services.stand_down(run, str(error))
+            case SandboxBusy():
+                services.stand_down(run, str(error), delay=error.retry_after or 0.0)
+            case SandboxLost():
+                services.lose_sandbox(run, str(error))
             case BudgetExceeded():
                 services.pause_goal(run.goal_id, cap=error.cap, reason=str(error), by=run.worker)
                 services.stand_down(run, str(error))

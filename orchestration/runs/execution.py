@@ -9,6 +9,7 @@ from django.conf import settings
 
 from agents.contracts import CheckResult, DoneStep, StepBrief, StepOutcome
 from agents.executor import ExecutorAgent
+from agents.text import storable
 
 from .. import services
 from ..active import ActiveRun
@@ -172,7 +173,7 @@ def _result(
         "step": {"index": run.step.index, "description": run.step.description},
         **outcome.model_dump(include={"success", "summary", "evidence"}),
         "commit": merged.commit,
-        "diff": diff[:DIFF_KEPT],
+        "diff": storable(diff[:DIFF_KEPT]),
         "checks": [check.model_dump(mode="json") for check in checks],
         "commands": said,
     }

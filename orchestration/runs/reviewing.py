@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from agents.checking import CHECK_FILES, HARNESS_FILES
+from agents.checking import HARNESS_FILES, exam_files
 from agents.contracts import CheckResult, DoneStep, Evidence, ReviewBrief, Verdict
 from agents.delivery import DeliveryProblem, deliver
 from agents.reviewer import ReflectorAgent, overrule
@@ -67,7 +67,7 @@ def proven(after: Sequence[CheckResult]) -> bool:
 def _checks_on_result(place: Bench, run: Run, before: Sequence[CheckResult], head: str) -> list[CheckResult]:
     """The same checks as on the base, in this fresh sandbox, with the check files as they were at the base."""
     if not run.goal.allow_check_edits:
-        place.workspace.restore_checks(run.goal.base_sha, CHECK_FILES, HARNESS_FILES)
+        place.workspace.restore_checks(run.goal.base_sha, exam_files(before), HARNESS_FILES)
     release_connection()
     checks = place.check_all([(check.command, check.origin) for check in before if not check.missing], head)
     refuse_missing([check for check in checks if check.origin == CheckOrigin.PERSON.value])

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from ..models import Artifact, Call, Event, Goal, Plan, RecurringGoal, Repository, Review, Rollout, Run, Step
+from ..models import ApiToken, Artifact, Call, Event, Goal, Plan, RecurringGoal, Repository, Review, Rollout, Run, Step
 
 
 def goals_for(user: Any) -> QuerySet[Goal]:
@@ -52,6 +52,11 @@ def events_for(user: Any) -> QuerySet[Event]:
 def artifacts_for(user: Any) -> QuerySet[Artifact]:
     """Without their bytes: whoever needs those asks `blobs.load_blob`. One that belongs to no goal is for superusers."""
     return _mine(Artifact.objects.defer("data"), user, "goal__submitted_by")
+
+
+def tokens_for(user: Any) -> QuerySet[ApiToken]:
+    """A person's own, for superusers too: whose program it is matters."""
+    return ApiToken.objects.filter(user=user.pk) if getattr(user, "is_active", False) else ApiToken.objects.none()
 
 
 def repositories_for(user: Any) -> QuerySet[Repository]:

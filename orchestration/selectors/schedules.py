@@ -13,7 +13,7 @@ from django.db.models import Prefetch
 from django.utils import timezone
 
 from ..models import Installation, Occurrence, RecurringGoal
-from ..schedule import next_times, parse_cron, zone_of
+from ..schedule import BadSchedule, next_times, parse_cron, zone_of
 from .access import schedules_for
 
 SILENT = timedelta(minutes=2)  # beat ticks every few seconds; so long without one is an alarm
@@ -46,22 +46,26 @@ def schedule_row(schedule: RecurringGoal, occurrences: Iterable[Occurrence], cou
 
 
 def upcoming(schedule: RecurringGoal, count: int = 5) -> list[datetime]:
-    """Its next due times; none while it is paused."""
+    """Its next due times; none while it is paused, or where its zone is not known on this machine (it has `trouble` then)."""
     if schedule.is_paused:
         return []
-    zone = zone_of(schedule.zone)
-    return [due.astimezone(zone) for due in next_times(parse_cron(schedule.cron), zone, timezone.now(), count)]
+    try:
+        cron, zone = parse_cron(schedule.cron), zone_of(schedule.zone)
+    except BadSchedule:
+        return []
+    return [due.astimezone(zone) for due in next_times(cron, zone, timezone.now(), count)]
 
 
 def in_words(cron: str) -> str:
     """`30 2 * * *` → "At 02:30"; the expression itself where the library has no words for it."""
     try:
-        return str(get_description(cron, WORDS))
+        words = str(get_description(cron, WORDS))
+        return f"{words} (either day is enough)" if parse_cron(cron).either_day else words
     except (FormatException, ValueError, IndexError, KeyError):
         return cron
 
 
 def beat_silence() -> tuple[datetime | None, bool]:
-    """(when celery-beat last ticked, is that so long ago that somebody should look)."""
+    """(when celery-beat last ticked, is that so long ago that somebody should look). A tick that lies ahead tells nothing either."""
     ticked = Installation.objects.values_list("beat_ticked_at", flat=True).first()
-    return ticked, ticked is None or timezone.now() - ticked > SILENT
+    return ticked, ticked is None or abs(timezone.now() - ticked) > SILENT

@@ -2,7 +2,8 @@
 
 from .advancing import advance_goal
 from .claiming import claim, current_head, pull, still_mine
-from .controlling import cancel_goal, pause_goal, resume_goal, stand_down
+from .controlling import cancel_goal, lose_sandbox, pause_goal, resume_goal, stand_down
+from .people import Opened, invite, login_link, look_at_link, person, person_in_charge, use_link
 from .planning import draft_of
 from .recording import (
     Base,
@@ -33,6 +34,7 @@ __all__ = [
     "HeadMoved",
     "Judged",
     "Merged",
+    "Opened",
     "add_schedule",
     "advance_goal",
     "artifact_id",
@@ -41,8 +43,14 @@ __all__ = [
     "claim",
     "current_head",
     "draft_of",
+    "invite",
+    "login_link",
+    "look_at_link",
+    "lose_sandbox",
     "pause_goal",
     "pause_schedule",
+    "person",
+    "person_in_charge",
     "pull",
     "record_base",
     "record_failure",
@@ -61,5 +69,6 @@ __all__ = [
     "submit_piece",
     "sweep",
     "take_turn",
+    "use_link",
     "wake_forgotten",
 ]

@@ -7,11 +7,12 @@ import traceback
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import OperationalError
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from .. import flow, selectors
+from ..hotpath import lose_abandoned_calls
 from ..models import Budget, Goal, Review, Rollout, Run, Step
 from ..states import (
     LIVE_RUN,
@@ -46,17 +47,21 @@ def advance(change: Change) -> None:
     never rolled back by a bug.
     """
     try:
-        with transaction.atomic():
+        with change.whole():
             for rollout in Rollout.objects.filter(goal=change.goal, status__in=OPEN_ROLLOUT).order_by("number"):
                 _advance_rollout(change, rollout)
             _decide_goal(change)
+    except OperationalError:  # a deadlock, a lock that was not to be had: the whole transaction is repeated
+        raise
     except Exception:
         log.exception("goal %s is stuck", change.goal.short_id)
+        change.goal.refresh_from_db()
         _mark_stuck(change, traceback.format_exc(limit=-6))
     else:
         if change.goal.stuck:
             Goal.objects.filter(pk=change.goal.pk).update(stuck="")
             change.note("goal.unstuck")
+    lose_abandoned_calls(change.goal)
 
 
 def _mark_stuck(change: Change, text: str) -> None:
@@ -74,7 +79,7 @@ def _advance_rollout(change: Change, rollout: Rollout) -> None:
         actions = flow.next_actions(view)
         for action in actions:
             _apply(change, rollout, view, action)
-        if view.verdict is not None and actions and view.status != RolloutStatus.CANCELLING:
+        if view.verdict is not None and view.gate == "open" and view.status != RolloutStatus.CANCELLING:
             Review.objects.filter(rollout=rollout, acted=False).update(acted=True)
         if not any(isinstance(action, flow.FailStep | flow.Revise) for action in actions):
             return
@@ -209,7 +214,9 @@ def _decide_goal(change: Change) -> None:
         Goal.objects.filter(pk=goal.pk).update(**outcome)
         goal.selected_id, goal.verified = decision.selected, decision.verified
     if decision.status != goal.status:
-        change.move(goal, decision.status, reason=decision.reason if over else "")
+        asked = decision.status == GoalStatus.CANCELLED and goal.status == GoalStatus.CANCELLING
+        why = goal.reason if asked else decision.reason  # why a person cancelled it outlives the stopping
+        change.move(goal, decision.status, reason=why if over else "")
 
 
 def _stop_loser(change: Change, rollout: Rollout) -> None:

@@ -23,13 +23,14 @@ PATIENCE = timedelta(seconds=1)  # a run that waited longer is served before the
 
 
 @repeatable
-def claim(run_id: Any, worker: str) -> Run | None:
+def claim(run_id: Any, worker: str, *, risky: bool = True) -> Run | None:
     """The run that a message names; None when it is not queued any more, not due, or its goal is closed. All of that is normal."""
-    goal_id = Run.objects.filter(pk=run_id, status=RunStatus.QUEUED).values_list("goal_id", flat=True).first()
+    named = _bearable(Run.objects.filter(pk=run_id), risky)
+    goal_id = named.filter(status=RunStatus.QUEUED).values_list("goal_id", flat=True).first()
     if goal_id is None:
         return None
     with locked(goal_id, by=worker) as change:
-        return take(change, Run.objects.filter(pk=run_id), worker)
+        return take(change, named, worker)
 
 
 @repeatable
@@ -52,7 +53,7 @@ def continuation(change: Change, run: Run, worker: str) -> Run | None:
     if not worker or _due([run.queue]).exclude(goal=change.goal).filter(queued_at__lt=Now() - PATIENCE).exists():
         return None
     same = Run.objects.filter(goal=change.goal, queue=run.queue).order_by("-priority", "queued_at")
-    return take(change, same, worker)
+    return take(change, _bearable(same, risky=False), worker)
 
 
 def take(change: Change, runs: QuerySet[Run], worker: str) -> Run | None:
@@ -92,7 +93,12 @@ def current_head(run: Run) -> str:
 def _due(queues: Sequence[str], risky: bool = True) -> QuerySet[Run]:
     due = Run.objects.filter(status=RunStatus.QUEUED, queue__in=queues, not_before__lte=Now())
     due = due.exclude(goal__status__in=CLOSED).filter(goal__cancelled_at__isnull=True)
-    return due if risky else due.filter(losses__lt=RISKY_LOSSES)
+    return _bearable(due, risky)
+
+
+def _bearable(runs: QuerySet[Run], risky: bool) -> QuerySet[Run]:
+    """Without what may kill its worker, where the process works on such a run already."""
+    return runs if risky else runs.filter(losses__lt=RISKY_LOSSES)
 
 
 def _about(run: Run, worker: str) -> dict[str, Any]:

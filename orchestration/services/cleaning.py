@@ -9,9 +9,11 @@ from typing import Any
 
 from django.conf import settings
 
+from agents.text import storable_json
+
 from ..errors import BadInput
 
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 MOST_CHECKS = 20
 
 
@@ -49,15 +51,16 @@ def clean_context(context: Mapping[str, Any] | None) -> dict[str, Any]:
     if context is None:
         return {}
     try:
-        text = json.dumps(dict(context), allow_nan=False, ensure_ascii=False)
-        size = len(text.encode())
-    except (TypeError, ValueError) as error:  # half a surrogate pair is one too
+        text = json.dumps(dict(context), allow_nan=False)
+        value = dict(json.loads(text))
+        is_storable = storable_json(value) == value
+    except (TypeError, ValueError, RecursionError) as error:
         raise BadInput(f"the context must be a JSON object: {error}") from error
-    if size > settings.GOAL_TEXT_MAX_BYTES:
-        raise BadInput(f"the context has {size} bytes as JSON, the limit is {settings.GOAL_TEXT_MAX_BYTES}")
-    if "\\u0000" in text:
-        raise BadInput("the context holds a NUL character: remove it")
-    return dict(json.loads(text))
+    if len(text) > settings.GOAL_TEXT_MAX_BYTES:
+        raise BadInput(f"the context has {len(text)} bytes as JSON, the limit is {settings.GOAL_TEXT_MAX_BYTES}")
+    if not is_storable:
+        raise BadInput("the context holds a NUL character or half of a character: remove it")
+    return value
 
 
 def printable(text: str, what: str) -> str:

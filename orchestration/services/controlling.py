@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -32,10 +33,10 @@ def cancel_goal(goal_id: Any, *, by: str = "shell", reason: str = "") -> Goal:
             goal.cancelled_at = timezone.now()
             Goal.objects.filter(pk=goal.pk).update(cancelled_at=goal.cancelled_at)
             change.note("goal.cancel_asked", reason=reason)
-        Budget.objects.filter(goal=goal).update(open=False)
         if goal.status != GoalStatus.CANCELLING:
-            change.move(goal, GoalStatus.CANCELLING, reason=reason)
+            change.move(goal, GoalStatus.CANCELLING, reason=reason or "cancelled")
         advance(change)
+        Budget.objects.filter(goal=goal).update(open=False)
         return goal
 
 
@@ -69,12 +70,14 @@ def resume_goal(goal_id: Any, *, limits: Mapping[str, int] | None = None, by: st
         cap = goal.paused_cap
         if cap and cap not in raised:
             raise BadInput(f"goal {goal.short_id} paused at its limit of {cap}: resume it with a higher one")
+        Goal.objects.filter(pk=goal.pk).update(reason="")
         if "seconds" in raised:
             started = goal.started_at or timezone.now()
             Goal.objects.filter(pk=goal.pk).update(deadline_at=started + timedelta(seconds=raised["seconds"]))
-        Budget.objects.filter(goal=goal).update(open=True, **{f"max_{name}": value for name, value in raised.items()})
         change.move(goal, GoalStatus.QUEUED, paused_cap="", data={"limits": raised})
         advance(change)
+        higher = {f"max_{name}": value for name, value in raised.items()}
+        Budget.objects.filter(goal=goal).update(open=not goal.is_gated, **higher)
         for run in Run.objects.filter(goal=goal, status=RunStatus.QUEUED):
             change.wake(run)
         return goal
@@ -92,14 +95,38 @@ def _raise_limits(goal: Goal, limits: Mapping[str, int]) -> dict[str, int]:
 
 
 @repeatable
-def stand_down(run: Run, reason: str) -> None:
-    """A run that was told to stop: ended if its goal or rollout is being cancelled, otherwise given back without a loss."""
+def stand_down(run: Run, reason: str, *, delay: float = 0.0) -> None:
+    """A run that was told to stop, or that has to wait for the world: given back without a loss, or ended with its goal."""
     with locked(run.goal_id, by=run.worker) as change:
         now = Run.objects.select_related("rollout").get(pk=run.pk)
         if now.fence != run.fence or now.status != RunStatus.RUNNING:
             return
-        end_or_requeue(change, now, reason)
+        due = {"not_before": Now() + timedelta(seconds=delay)} if delay else {}
+        end_or_requeue(change, now, reason, **due)
         advance(change)
+
+
+@repeatable
+def lose_sandbox(run: Run, reason: str) -> None:
+    """The machine of a run is gone, not its worker: the same Run goes on in a new one, with one loss more."""
+    with locked(run.goal_id, by=run.worker) as change:
+        now = Run.objects.select_related("rollout").get(pk=run.pk)
+        if now.fence != run.fence or now.status != RunStatus.RUNNING:
+            return
+        count_loss(change, now, f"the sandbox of {run.worker}", reason)
+        advance(change)
+
+
+def count_loss(change: Change, run: Run, lost: str, reason: str, **fields: Any) -> None:
+    """The same Run again, with one loss more; after MAX_LOSSES a broken attempt that names what was lost."""
+    after = {"losses": run.losses + 1, "lost_workers": [*run.lost_workers, lost], **fields}
+    if after["losses"] >= settings.MAX_LOSSES:
+        error = (
+            f"it lost {after['losses']} workers or sandboxes: {', '.join(after['lost_workers'])}; the last: {reason}"
+        )
+        change.move(run, RunStatus.ERRORED, reason=error, error_kind="lost", error=error, **after)
+    else:
+        end_or_requeue(change, run, reason, **after)
 
 
 def end_or_requeue(change: Change, run: Run, reason: str, **fields: Any) -> None:
@@ -109,5 +136,5 @@ def end_or_requeue(change: Change, run: Run, reason: str, **fields: Any) -> None
         change.move(run, RunStatus.CANCELLED, reason=reason, **fields)
         return
     back = {"lease_until": None, "deadline_at": None, "worker": "", "not_before": Now(), "enqueued_at": None}
-    if change.move(run, RunStatus.QUEUED, reason=reason, **(back | fields)):
+    if change.move(run, RunStatus.QUEUED, reason=reason, **(back | fields)) and "not_before" not in fields:
         change.wake(run)

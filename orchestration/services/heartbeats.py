@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from django.conf import settings
@@ -14,9 +14,10 @@ from ..transitions import repeatable
 
 
 @repeatable
-def say_hello(name: str, queues: Sequence[str], threads: int) -> None:
-    """A new worker process."""
-    Worker.objects.create(id=name, queues=sorted(queues), threads=threads, started_at=Now(), seen_at=Now())
+def say_hello(name: str, queues: Sequence[str], threads: int, sandbox: str, model: str) -> None:
+    """A new worker process, and what it works with."""
+    what = {"queues": sorted(queues), "threads": threads, "sandbox": sandbox, "model": model[:200]}
+    Worker.objects.create(id=name, **what, started_at=Now(), seen_at=Now())
 
 
 @repeatable
@@ -26,10 +27,13 @@ def take_leave(name: str) -> None:
 
 
 @repeatable
-def beat(name: str) -> dict[tuple[str, int], str]:
-    """Extend every lease of this worker; (run id, fence) → why it should stop, empty if it should go on."""
+def beat(name: str, worked: Collection[str]) -> dict[tuple[str, int], str]:
+    """Extend the leases of the runs that this worker works on; (run id, fence) → why it should stop, empty if it should go on.
+
+    A run that is ours by its row but has no thread any more (it broke, or gave up without a heartbeat) is left to expire.
+    """
     Worker.objects.filter(pk=name).update(seen_at=Now())
-    mine = Run.objects.filter(worker=name, status=RunStatus.RUNNING)
+    mine = Run.objects.filter(pk__in=worked, worker=name, status=RunStatus.RUNNING)
     mine.update(lease_until=Now() + timedelta(seconds=settings.LEASE_SECONDS))
     rows = mine.values_list("pk", "fence", "goal__status", "goal__cancelled_at", "rollout__status")
     return {(str(pk), fence): _wanted(goal, asked, rollout) for pk, fence, goal, asked, rollout in rows}

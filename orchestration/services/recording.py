@@ -12,6 +12,7 @@ from typing import Any
 
 from agents.contracts import CheckResult, PlanDraft, StepOutcome, Verdict
 from agents.errors import Fenced
+from agents.text import storable
 
 from ..artifacts import keep_value
 from ..models import Artifact, Check, Goal, Review, Rollout, Run
@@ -159,6 +160,7 @@ def record_failure(
     successor: str = "",
 ) -> Run | None:
     """The run ended without a result: FAILED (the work said no) or ERRORED (we broke)."""
+    error = storable(error)
     phase = CheckPhase.STEP if run.step_id else CheckPhase.BASE
     with locked(run.goal_id, by=run.worker) as change:
         _keep_checks(change, run, checks, phase)

@@ -84,6 +84,8 @@ def find_place(repo: Named, *, allow: bool) -> str:
 
 def clean_repository(repo: str | os.PathLike[str], *, allow: bool) -> str:
     """The real path of a git repository that may be read: named by its owner, or below REPO_ROOTS."""
+    if not str(repo).strip():
+        raise BadInput("the repository's path is empty: name a folder, or leave it out to start from nothing")
     path = _followed(repo)
     if not allow and not any(path.is_relative_to(root) for root in settings.REPO_ROOTS):
         # what was typed is repeated, never where it leads: that is nobody's business who may not read it
@@ -94,7 +96,7 @@ def clean_repository(repo: str | os.PathLike[str], *, allow: bool) -> str:
     try:
         is_folder, is_repository = path.is_dir(), (path / ".git").exists()
     except OSError as error:
-        raise BadInput(f"{shown(path)} cannot be read: {error.strerror}") from error
+        raise BadInput(f"{shown(path)} cannot be looked into: {error.strerror}") from error
     if not is_folder:
         raise BadInput(f"there is no folder {shown(path)}")
     if not is_repository:

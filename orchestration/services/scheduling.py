@@ -8,67 +8,68 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from ..errors import BadInput, NotFound, OrchestrationError
+from ..errors import NotFound, OrchestrationError
 from ..models import Goal, Installation, Occurrence, RecurringGoal, Repository
-from ..schedule import BadSchedule, decide, next_times, parse_cron, passed, zone_of
-from ..states import OPEN_GOAL, MissedPolicy, OccurrenceOutcome, OverlapPolicy
+from ..schedule import GRACE, BadSchedule, Passed, decide, parse_cron, passed, zone_of
+from ..states import OPEN_GOAL, OccurrenceOutcome
 from ..transitions import repeatable
-from .cleaning import clean_checks, clean_context, clean_line, clean_text
-from .repositories import find_place
-from .submitting import check_limits, check_rollouts, check_strategy, submit_goal
+from .cleaning import clean_line
+from .schedule_input import cleaned, repository_of
+from .submitting import submit_goal
 
 log = logging.getLogger(__name__)
 TWICE = timedelta(seconds=5)  # two "run now" so close together are one wish
 TIMES = {"cron", "zone"}
-CLEANERS: dict[str, Callable[[Any], Any]] = {
-    "name": lambda value: _named(value),
-    "cron": lambda value: _cron(value),
-    "zone": lambda value: _zone(value),
-    "text": clean_text,
-    "context": clean_context,
-    "base_ref": lambda value: clean_line(value, "the ref", 250),
-    "checks": lambda value: list(clean_checks(value)),
-    "limits": check_limits,
-    "rollouts_wanted": check_rollouts,
-    "strategy": check_strategy,
-    "allow_check_edits": bool,
-    "overlap": lambda value: _one_of(value, OverlapPolicy, "overlap policy"),
-    "missed": lambda value: _one_of(value, MissedPolicy, "policy for missed times"),
-}
 
 
 # ---- what people decide
 
 
 def add_schedule(
-    *, repo: Repository | str | None = None, owner: Any = None, allow_repo: bool = False, **wanted: Any
+    *,
+    repo: Repository | str | None = None,
+    owner: Any = None,
+    allow_repo: bool = False,
+    key: UUID | None = None,
+    **wanted: Any,
 ) -> RecurringGoal:
     """A new schedule; its first due time is the first after now. `wanted`: the names in CLEANERS, at least name, cron and text.
 
-    `repo`: a registered repository, or a path (`allow_repo` as in `submit_goal`). Raises BadInput.
+    `repo`: a registered repository, or a path (`allow_repo` as in `submit_goal`). `key`: the id it gets, so that the same
+    form posted twice makes one. Raises BadInput.
     """
     for name in ("name", "cron", "text"):
         wanted.setdefault(name, "")
-    return RecurringGoal.objects.create(
-        **_cleaned(wanted), repository=_repository(repo, allow_repo), owner=owner, counted_from=timezone.now()
+    columns = cleaned(wanted) | {"repository": repository_of(repo, allow_repo), "owner": owner}
+    made, is_new = RecurringGoal.objects.get_or_create(
+        pk=key or uuid4(), defaults=columns | {"counted_from": timezone.now()}
     )
+    if is_new or all(getattr(made, name) == value for name, value in columns.items()):
+        return made
+    return RecurringGoal.objects.create(
+        **columns, counted_from=timezone.now()
+    )  # gone back to, and changed: another one
 
 
 @repeatable
 def change_schedule(
     schedule_id: Any, *, repo: Repository | str | None = None, allow_repo: bool = False, **changed: Any
 ) -> RecurringGoal:
-    """Change the named columns. New times count from now: nobody waited for what they would have been before. Raises BadInput."""
-    columns = _cleaned(changed)
+    """Change the named columns; `repo` "" takes the repository away.
+
+    New times count from now: nobody waited for what they would have been before. Raises BadInput.
+    """
+    columns = cleaned(changed)
     if repo is not None:
-        columns["repository"] = _repository(repo, allow_repo)
+        columns["repository"] = repository_of(repo, allow_repo)
     with transaction.atomic():
         schedule = _locked(schedule_id)
         if any(columns.get(name, getattr(schedule, name)) != getattr(schedule, name) for name in TIMES):
@@ -134,14 +135,37 @@ def submit_due_goals(now: datetime | None = None) -> dict[str, int]:
     now = now or timezone.now()
     Installation.objects.update(beat_ticked_at=now)
     counts: Counter[str] = Counter()
-    for pk in RecurringGoal.objects.filter(paused_at=None).values_list("pk", flat=True):
+    for schedule in _running():
         try:
-            counts.update(outcome.value for outcome in _tick(pk, now))
+            if schedule.waits or _owes(schedule, now):
+                counts.update(outcome.value for outcome in _tick(schedule.pk, now))
         except IntegrityError:
-            log.info("schedule %s: another tick was faster", pk)
+            log.info("schedule %s: another tick was faster", schedule.pk)
         except Exception:
-            log.exception("schedule %s could not be ticked; the others go on", pk)
+            log.exception("schedule %s could not be ticked; the others go on", schedule.pk)
     return dict(counts)
+
+
+def _running() -> Any:
+    """What a tick must know of each schedule to leave most of them alone: a lock for each of 1000 would outlast the tick."""
+    waiting = Occurrence.objects.filter(schedule=OuterRef("pk"), outcome=OccurrenceOutcome.QUEUED)
+    columns = ("cron", "zone", "counted_from", "last_due_at", "trouble")
+    return RecurringGoal.objects.filter(paused_at=None).only(*columns).annotate(waits=Exists(waiting))
+
+
+def _owes(schedule: RecurringGoal, now: datetime) -> bool:
+    try:
+        return _passed(schedule, now) is not None
+    except BadSchedule as error:
+        return schedule.trouble != str(error)
+
+
+def _passed(schedule: RecurringGoal, now: datetime) -> Passed | None:
+    """The due times since the last one. If that lies ahead, the clock has been put back since: then only the last moments count."""
+    after = max(schedule.counted_from, schedule.last_due_at or schedule.counted_from)
+    if after > now + GRACE:
+        after = now - GRACE
+    return passed(parse_cron(schedule.cron), zone_of(schedule.zone), after, now)
 
 
 @repeatable
@@ -151,9 +175,15 @@ def _tick(schedule_pk: Any, now: datetime) -> list[OccurrenceOutcome]:
         if schedule.is_paused:
             return []
         begun = _start_waiting(schedule)
-        after = max(schedule.counted_from, schedule.last_due_at or schedule.counted_from)
-        found = passed(parse_cron(schedule.cron), zone_of(schedule.zone), after, now)
+        try:
+            found = _passed(schedule, now)
+        except BadSchedule as error:  # the zone was there when it was typed, and is not on this machine
+            _note_trouble(schedule, str(error))
+            return begun
         if found is None:
+            return begun
+        RecurringGoal.objects.filter(pk=schedule.pk).update(last_due_at=found.newest)
+        if schedule.occurrences.filter(due_at=found.newest).exists():  # before the clock was put back
             return begun
         decision = decide(
             found,
@@ -163,7 +193,6 @@ def _tick(schedule_pk: Any, now: datetime) -> list[OccurrenceOutcome]:
             open_goals=_open_goals(schedule),
             waiting=_waiting(schedule).count(),
         )
-        RecurringGoal.objects.filter(pk=schedule.pk).update(last_due_at=found.newest)
         occurrence = Occurrence(
             schedule=schedule, due_at=found.newest, outcome=decision.outcome, reason=decision.reason
         )
@@ -194,6 +223,10 @@ def _fulfil(occurrence: Occurrence) -> None:
     except OrchestrationError as error:
         trouble = str(error)
         occurrence.outcome, occurrence.reason = OccurrenceOutcome.REFUSED, trouble
+    _note_trouble(schedule, trouble)
+
+
+def _note_trouble(schedule: RecurringGoal, trouble: str) -> None:
     if trouble != schedule.trouble:
         RecurringGoal.objects.filter(pk=schedule.pk).update(trouble=trouble)
 
@@ -230,48 +263,3 @@ def _locked(schedule_id: Any) -> RecurringGoal:
     if schedule is None:
         raise NotFound(f"there is no schedule {schedule_id}")
     return schedule
-
-
-# ---- what people type
-
-
-def _cleaned(wanted: dict[str, Any]) -> dict[str, Any]:
-    if unknown := sorted(set(wanted) - set(CLEANERS)):
-        raise BadInput(f"a schedule has no {', '.join(unknown)}; it has {', '.join(sorted(CLEANERS))}")
-    return {name: CLEANERS[name](value) for name, value in wanted.items()}
-
-
-def _repository(repo: Repository | str | None, allow: bool) -> Repository | None:
-    if not repo or isinstance(repo, Repository):
-        return repo or None
-    return Repository.objects.get_or_create(path=find_place(repo, allow=allow))[0]
-
-
-def _named(value: object) -> str:
-    name = clean_line(str(value or ""), "the schedule's name", 120)
-    if not name:
-        raise BadInput("the schedule has no name: give a short one, for example `nightly tests`")
-    return name
-
-
-def _cron(value: object) -> str:
-    try:
-        cron, text = parse_cron(str(value or "")), " ".join(str(value).split())
-        if not next_times(cron, zone_of("UTC"), timezone.now(), 1):
-            raise BadInput(f"the cron expression {text!r} is never due")
-    except BadSchedule as error:
-        raise BadInput(str(error)) from error
-    return clean_line(text, "the cron expression", 120)
-
-
-def _zone(value: object) -> str:
-    try:
-        return zone_of(str(value or "")).key
-    except BadSchedule as error:
-        raise BadInput(str(error)) from error
-
-
-def _one_of(value: object, choices: Any, what: str) -> str:
-    if value not in choices.values:
-        raise BadInput(f"unknown {what} {str(value)[:40]!r}; there are {', '.join(choices.values)}")
-    return str(value)

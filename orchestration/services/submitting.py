@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from agents.contracts import PlanDraft
 
@@ -84,7 +84,7 @@ def submit_goal(
         raise BadInput(
             "setup commands and toolchains belong to a repository that is named by its owner: give --repo too"
         )
-    place = find_place(repo, allow=allow_repo) if repo else None
+    place = None if repo is None else find_place(repo, allow=allow_repo)
     return _submit(wish, place, clean_script(setup), clean_toolchain(toolchain), by)
 
 
@@ -102,7 +102,10 @@ def submit_piece(
         return known
     wish = Wish(clean_text(text), clean_context(context), origin="task", only=kind.value, task_id=task_id)
     place = find_place(repo, allow=False) if repo else None
-    return _submit(wish, place, "", (), None, plan)
+    try:
+        return _submit(wish, place, "", (), None, plan)
+    except IntegrityError:  # its double was faster
+        return Goal.objects.get(task_id=task_id)
 
 
 @repeatable
@@ -111,10 +114,12 @@ def retry_goal(goal_id: Any, *, by: str = "shell", limits: Mapping[str, int] | N
     old = Goal.objects.get(pk=goal_id)
     if not old.is_terminal:
         raise IllegalMove(f"goal {old.short_id} is {old.status}; only an ended goal can be retried (cancel it first)")
-    copied = ("text", "context", "repository", "base_ref", "checks", "allow_check_edits", "rollouts_wanted", "strategy")
+    if old.only:
+        raise IllegalMove(f"goal {old.short_id} is one piece of work that a task was called with: call the task again")
+    what = ("text", "context", "repository", "base_ref", "checks", "allow_check_edits", "rollouts_wanted", "strategy")
     with transaction.atomic():
         goal = Goal.objects.create(
-            **{name: getattr(old, name) for name in copied}, retry_of=old, submitted_by=old.submitted_by, origin="retry"
+            **{name: getattr(old, name) for name in (*what, "submitted_by")}, retry_of=old, origin="retry"
         )
         _add_budget(goal, _limits(limits) if limits else _limits_of(old))
         with locked(goal.pk, by=by) as change:
@@ -145,7 +150,7 @@ def _submit(
             submitted_by=by,
         )
         _add_budget(goal, wish.limits)
-        with locked(goal.pk, by=wish.origin) as change:
+        with locked(goal.pk, by=by.get_username() if by is not None else wish.origin) as change:
             change.note("goal.submitted", str(goal), new=goal.status)
             _add_rollouts(change.goal)
             if plan is not None:

@@ -20,7 +20,7 @@ from ..models import Artifact, Goal, Lease, Rollout, Run, Worker
 from ..states import LIVE_RUN, OPEN_GOAL, OPEN_ROLLOUT, TERMINAL_ROLLOUT, GoalStatus, RunStatus
 from ..transitions import locked, repeatable
 from .advancing import advance, advance_goal
-from .controlling import end_or_requeue, pause_goal
+from .controlling import count_loss, pause_goal
 
 log = logging.getLogger(__name__)
 WAKE_AGAIN = timedelta(seconds=15)
@@ -86,13 +86,7 @@ def _lose(run_pk: Any) -> bool:
         run = expired.select_related("rollout").first()
         if run is None:
             return False
-        workers = [*run.lost_workers, run.worker]
-        after: dict[str, Any] = {"fence": run.fence + 1, "losses": run.losses + 1, "lost_workers": workers}
-        if after["losses"] >= settings.MAX_LOSSES:
-            error = f"it lost {after['losses']} workers: {', '.join(workers)}"
-            change.move(run, RunStatus.ERRORED, reason=error, error_kind="lost", error=error, **after)
-        else:
-            end_or_requeue(change, run, f"worker {run.worker} was lost", **after)
+        count_loss(change, run, run.worker, f"worker {run.worker} was lost", fence=run.fence + 1)
         advance(change)
         return True
 

@@ -49,8 +49,19 @@ def status(value: str, pill: bool = False, word: str = "") -> SafeString:
     """A status as icon, word and colour. `value` is a status of any noun, or `unverified` for an unproven success."""
     value = str(value)
     classes = f"status s-{COLOURS.get(value, value)}{' pill' if pill else ''}{' live' if value in LIVE else ''}"
-    said = word or WORDS.get(value) or value.replace("_", " ").capitalize()
+    said = word or status_word(value)
     return format_html('<span class="{}">{}{}</span>', classes, icon(ICONS.get(value, "info")), said)
+
+
+@register.simple_tag
+def status_icon(value: str) -> SafeString:
+    """The icon alone, where the word stands beside it."""
+    return icon(ICONS.get(str(value), "info"))
+
+
+@register.filter
+def status_word(value: str) -> str:
+    return WORDS.get(str(value)) or str(value).replace("_", " ").capitalize()
 
 
 @register.filter

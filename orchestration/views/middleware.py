@@ -17,9 +17,12 @@ class LoginRequired(LoginRequiredMiddleware):
     """A stream is answered 401, since its client follows no redirect; a fragment sends its page to the login form."""
 
     def handle_no_permission(self, request: HttpRequest, view_func: Callable[..., HttpResponseBase]) -> Any:
-        if "text/event-stream" in request.headers.get("Accept", ""):
+        htmx = getattr(request, "htmx", None)
+        # htmx's extension names the stream's type in every request, so for a fragment the header says nothing
+        asked = "text/event-stream" in request.headers.get("Accept", "") and not htmx
+        if asked or getattr(view_func, "answers_401", False):
             return HttpResponse("log in first", status=401, content_type="text/plain")
-        if htmx := getattr(request, "htmx", None):
+        if htmx:
             where = htmx.current_url_abs_path or "/"
             login = resolve_url(self.get_login_url(view_func))
             return HttpResponseClientRedirect(f"{login}?{urlencode({REDIRECT_FIELD_NAME: where})}")

@@ -31,10 +31,17 @@ def steps(*items: dict[str, object]) -> str:
         f"Here it is:\n\n```json\n{PLAN}\n```\nI hope this {{helps}}.",
         f"Here it is: {PLAN} and that is {{all}}.",
         f"<think>maybe {{this}} or {{that}}</think>{PLAN}",
+        f"maybe {{this}}</think>\n```json\n{PLAN}\n```",
     ],
 )
 def test_json_is_found_plain_fenced_and_in_prose(text: str) -> None:
     assert parse_reply(text, PlanDraft).steps[0].description == "a {brace} and a ``` fence"
+
+
+@pytest.mark.parametrize("before", ["", "hm </think>", "<think>hm</think>\n"])
+def test_an_answer_that_speaks_of_the_end_of_a_thought_is_kept_whole(before: str) -> None:
+    said = {"summary": "strip all up to </think>", "steps": [{"index": 0, "description": "see </think> {x}"}]}
+    assert find_json(before + json.dumps(said)) == said
 
 
 def test_nearly_json_is_mended_and_that_is_reported(caplog: pytest.LogCaptureFixture) -> None:

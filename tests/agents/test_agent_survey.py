@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from agents.checking import discover_checks, missing_program
+from agents.checking import as_check, discover_checks, missing_program
 from agents.errors import FileProblem, Transient
 from agents.ports import Command, CommandResult, Sandbox
 from agents.sandbox.recorded import RecordedSandbox
@@ -136,7 +136,29 @@ def test_a_file_that_cannot_be_read_shows_no_check() -> None:
         (CommandResult(127, "", ""), "a program"),
         (CommandResult(127, "", "1" * 400_000), "a program"),
         (CommandResult(127, "x" * 64_000 + "\nbash: line 9: go: command not found", ""), "go"),
+        (CommandResult(127, "", "/usr/bin/env: \u2018node\u2019: No such file or directory"), "node"),
+        (
+            CommandResult(127, "", "timeout: failed to run command \u2018cargo\u2019: No such file or directory"),
+            "cargo",
+        ),
+        (CommandResult(2, "", "/bin/sh: 1: jest: not found\nmake: *** [Makefile:2: test] Error 127"), "jest"),
+        (CommandResult(2, "", "make: jest: No such file or directory\nmake: *** [Makefile:2: test] Error 127"), "jest"),
+        (CommandResult(2, "", "make: *** [Makefile:2: test] Error 1"), ""),
+        (CommandResult(127, "", "bash: line 1: .venv/bin/pytest: No such file or directory"), ".venv/bin/pytest"),
+        (CommandResult(127, "", "bash: line 1: /opt/go/bin/go: No such file or directory"), "/opt/go/bin/go"),
+        (CommandResult(127, "", "bash: hello.sh: No such file or directory"), ""),
+        (CommandResult(127, "", "bash: line 1: ./hello.sh: No such file or directory"), ""),
+        (CommandResult(1, "", "/usr/bin/python3: No module named hello"), ""),
     ],
 )
-def test_a_program_that_the_sandbox_lacks_is_named(result: CommandResult, missing: str) -> None:
+def test_a_program_that_the_sandbox_lacks_is_told_from_a_file_that_the_work_should_make(
+    result: CommandResult, missing: str
+) -> None:
     assert missing_program(result) == missing
+
+
+def test_a_check_may_say_more_than_is_kept_of_it() -> None:
+    loud = CommandResult(1, "x" * 131_100, "y" * 131_100 + "the end")
+    output = as_check("./loud", "person", "", loud).output
+    assert output.startswith("xxx")
+    assert output.endswith("the end")

@@ -146,6 +146,30 @@ class TestReviews:
         goal = finished(engine, answering(executor=executor), text="one", repo=repo, checks=[check])
         assert goal.status == "failed", story(goal)
 
+    def test_work_that_rewrites_what_a_discovered_check_runs_does_not_pass(self, engine: Engine) -> None:
+        def executor(request: Request) -> dict[str, Any]:
+            script = [
+                call("write_file", path="Makefile", content="test:\n\ttrue\n"),
+                call("finish", success=True, summary="make test passes now", evidence=[]),
+            ]
+            return script[min(turn(request), 1)]
+
+        repo = engine.repository({"Makefile": "test:\n\tfalse\n"})
+        goal = finished(engine, answering(executor=executor), text="one", repo=repo)
+        assert (goal.status, goal.verified) == ("succeeded", False), story(goal)
+
+    def test_a_persons_own_check_may_be_about_the_file_that_defines_it(self, engine: Engine) -> None:
+        def executor(request: Request) -> dict[str, Any]:
+            script = [
+                call("write_file", path="Makefile", content="hello:\n\techo hello\n"),
+                call("finish", success=True, summary="there is a target hello", evidence=[]),
+            ]
+            return script[min(turn(request), 1)]
+
+        repo = engine.repository({"Makefile": "all:\n\ttrue\n"})
+        goal = finished(engine, answering(executor=executor), text="one", repo=repo, checks=["make hello"])
+        assert (goal.status, goal.verified) == ("succeeded", True), story(goal)
+
 
 class TestAnswersThatAreNoPlan:
     @pytest.mark.parametrize(
@@ -216,6 +240,7 @@ class TestModelThatSaysNo:
         assert goal.status == "failed"
         assert set(Run.objects.values_list("status", "error_kind")) == {("errored", "transient")}
         assert Run.objects.count() == 4
+        assert Budget.objects.get().spent_tokens == 0, "an error of the server is not billed"
 
     def test_html_from_a_server_is_named(self, engine: Engine) -> None:
         model = engine.serve(writes_a_file)
@@ -223,6 +248,9 @@ class TestModelThatSaysNo:
         goal = engine.work(engine.goal("one"))
         assert goal.status == "failed"
         assert "JSON" in goal.reason or "html" in goal.reason.lower()
+        budget = Budget.objects.get()
+        assert budget.spent_tokens > 0, "it may have been billed, so it counts as spent"
+        assert budget.reserved_tokens == 0
 
 
 class TestCaps:

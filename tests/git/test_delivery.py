@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -101,6 +102,37 @@ class TestDelivering:
         deliver(host / "q", person.path, bundles, commit, BRANCH)
         assert not marker.exists()
         assert person.git("-c", "core.fsmonitor=false", "tag").split() == ["keep"]
+
+    def test_a_folder_that_became_a_link_gets_nothing(
+        self, host: Path, person: Person, work: tuple[list[bytes], str, bytes]
+    ) -> None:
+        bundles, commit, _ = work
+        (host / "thief").symlink_to(person.path)
+        with pytest.raises(DeliveryProblem, match="leads elsewhere"):
+            deliver(host / "q", host / "thief", bundles, commit, BRANCH)
+        assert person.git("branch", "--list", BRANCH) == ""
+
+    def test_a_repository_cannot_send_the_fetch_to_a_command(
+        self, host: Path, person: Person, work: tuple[list[bytes], str, bytes]
+    ) -> None:
+        bundles, commit, _ = work
+        marker = host / "marker"
+        person.git("config", "protocol.ext.allow", "always")
+        person.git("config", f"url.ext::touch {marker} .insteadOf", f"{host}/")
+        with contextlib.suppress(DeliveryProblem):
+            deliver(host / "q", person.path, bundles, commit, BRANCH)
+        assert not marker.exists()
+
+    def test_the_objects_that_a_repository_borrows_are_not_listed_by_its_command(
+        self, host: Path, person: Person, work: tuple[list[bytes], str, bytes]
+    ) -> None:
+        bundles, commit, _ = work
+        marker = host / "marker"
+        person.git("clone", "-q", "--shared", str(person.path), str(host / "borrowing"))
+        borrowing = Person(host / "borrowing")
+        borrowing.git("config", "core.alternateRefsCommand", f"touch {marker};:")
+        deliver(host / "q", borrowing.path, bundles, commit, BRANCH)
+        assert not marker.exists()
 
     def test_an_old_history_that_fails_todays_rules_is_no_obstacle(
         self, host: Path, quick: SandboxProvider, person: Person

@@ -13,7 +13,7 @@ from person import Person
 from agents import source
 from agents.errors import Permanent, Transient
 from agents.ports import Sandbox, SandboxProvider
-from agents.source import empty_source, local_changes, read_source
+from agents.source import empty_source, local_changes, local_commit, read_source
 from agents.workspace import Workspace
 
 
@@ -186,6 +186,17 @@ def symbolic_git(person: Person) -> Path:
     return person.path.parent / "thief"
 
 
+def symbolic_folder(person: Person) -> Path:
+    """A folder that was asked about, and replaced by a link to another repository since then."""
+    (person.path.parent / "thief").symlink_to(person.path)
+    return person.path.parent / "thief"
+
+
+def below_a_symbolic_folder(person: Person) -> Path:
+    (person.path.parent / "thief").symlink_to(person.path.parent)
+    return person.path.parent / "thief" / person.path.name
+
+
 def symbolic_objects(person: Person) -> Path:
     shutil.move(person.path / ".git/objects", person.path.parent / "objects")
     (person.path / ".git/objects").symlink_to(person.path.parent / "objects")
@@ -219,6 +230,8 @@ class TestOneClearSentence:
             (linked_by_hand, "does not name it back"),
             (linked_to_anothers_work_tree, "does not name it back"),
             (symbolic_git, "leads elsewhere"),
+            (symbolic_folder, "leads elsewhere"),
+            (below_a_symbolic_folder, "leads elsewhere"),
             (symbolic_objects, "leads elsewhere"),
             (with_a_common_folder, "leads elsewhere"),
             (damaged, "cannot be read: .*"),
@@ -291,3 +304,9 @@ class TestLocalChanges:
 
     def test_where_git_cannot_say_there_are_none(self, host: Path) -> None:
         assert local_changes(host) == 0
+        assert local_commit(host, "HEAD") == ""
+
+    def test_the_commit_that_a_name_means_is_said(self, person: Person) -> None:
+        assert person.head.startswith(local_commit(person.path, "main"))
+        assert local_commit(person.path, "main") != ""
+        assert [local_commit(person.path, ref) for ref in ("nothing", "--all", "-h")] == ["", "", ""]

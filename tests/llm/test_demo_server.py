@@ -207,6 +207,8 @@ def test_the_model_says_that_it_is_scripted_and_what_it_used(demo: DemoServer) -
     "messages",
     [
         briefed("planner", {"goal": "Make me rich"}),
+        briefed("planner", {"goal": "Write a manual for tinyshop"}),
+        briefed("planner", {"goal": f"{GOAL} Then write a manual."}),
         briefed("executor", {"goal": "Fix the parser", "step": {}}),
         briefed("poet", {"goal": GOAL}),
         (Message("user", "hello"),),

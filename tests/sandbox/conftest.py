@@ -13,6 +13,7 @@ import pytest
 from agents.ports import Sandbox, SandboxProvider, SandboxSpec
 from agents.sandbox.files import remove_tree
 from agents.sandbox.registry import choose
+from tests.support.locale2b_server import Locale2bServer
 
 SMALL = SandboxSpec(label="test", memory_mib=1024, processes=64, disk_mib=64)
 
@@ -29,6 +30,14 @@ def root() -> Iterator[Path]:
 @pytest.fixture(params=["bubblewrap", "landlock"], scope="session")
 def provider(request: pytest.FixtureRequest, root: Path) -> SandboxProvider:
     return choose(request.param, root=root)
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Locale2bServer]:
+    """A locale2b service for tests that do it no harm."""
+    server = Locale2bServer()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

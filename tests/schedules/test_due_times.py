@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestration import schedule
 from orchestration.schedule import (
     GRACE,
     MOST_WAITING,
@@ -38,6 +39,9 @@ def wall(cron: str, zone: str, after: str, count: int) -> list[str]:
         ("30 2 * * *", "UTC", "2026-01-30T02:30", ["01-31 02:30+0000", "02-01 02:30+0000"]),
         ("0 9 * * mon-fri", "UTC", "2026-11-27T09:00", ["11-30 09:00+0000", "12-01 09:00+0000"]),
         ("0 12 * * 7", "UTC", "2026-11-25T00:00", ["11-29 12:00+0000", "12-06 12:00+0000"]),
+        ("0 0 * * 0-7", "UTC", "2026-11-27T00:00", ["11-28 00:00+0000", "11-29 00:00+0000", "11-30 00:00+0000"]),
+        ("0 0 * * Sun-7/3", "UTC", "2026-11-27T00:00", ["11-28 00:00+0000", "11-29 00:00+0000", "12-02 00:00+0000"]),
+        ("0 0 * * 5-7", "UTC", "2026-11-26T00:00", ["11-27 00:00+0000", "11-28 00:00+0000", "11-29 00:00+0000"]),
         ("0 0 29 2 *", "UTC", "2026-01-01T00:00", ["02-29 00:00+0000", "02-29 00:00+0000"]),
         ("0 0 31 * *", "UTC", "2026-03-31T00:00", ["05-31 00:00+0000", "07-31 00:00+0000"]),
         ("0 0 13 * fri", "UTC", "2026-04-01T00:00", ["04-03 00:00+0000", "04-10 00:00+0000", "04-13 00:00+0000"]),
@@ -91,7 +95,18 @@ def test_an_expression_that_cannot_be_read_says_why(cron: str, words: str) -> No
 
 
 @pytest.mark.parametrize(
-    "zone", ["", "Berlin", "Europe/../../etc/passwd", "europe/berlin", "UTC+1", "\x00", "/etc/localtime"]
+    "zone",
+    [
+        "",
+        "Berlin",
+        "Europe/../../etc/passwd",
+        "europe/berlin",
+        "UTC+1",
+        "\x00",
+        "/etc/localtime",
+        "localtime",
+        "Factory",
+    ],
 )
 def test_a_zone_is_an_iana_name(zone: str) -> None:
     with pytest.raises(BadSchedule, match="IANA"):
@@ -119,6 +134,20 @@ def test_due_times_rise_and_going_on_from_one_gives_the_next(cron: str, zone: st
     assert times == sorted(set(times))
     assert times[0] > after
     assert next_times(known, there, times[3], 4) == times[4:]
+
+
+@given(
+    st.sampled_from(["30 2 * * *", "*/20 * * * *", "0 0 * * *", "15 1-3,23 * * *", "59 23 * * *"]),
+    st.sampled_from(
+        ["Europe/Berlin", "America/Havana", "Australia/Lord_Howe", "Pacific/Apia", "Africa/Casablanca", "Asia/Beirut"]
+    ),
+    st.datetimes(datetime(1972, 1, 1), datetime(2037, 1, 1)),
+)
+def test_a_day_on_which_no_clock_jumps_needs_no_search_for_jumps(cron: str, zone: str, start: datetime) -> None:
+    known, there, after = parse_cron(cron), zone_of(zone), start.replace(tzinfo=UTC)
+    day = after.astimezone(there).date()
+    quick = list(schedule._on_day(known, there, day, datetime.min.replace(tzinfo=UTC)))
+    assert quick == sorted(set(schedule._instants(known, there, day)))
 
 
 def test_a_long_outage_of_a_frequent_schedule_is_found_out_near_its_end() -> None:

@@ -46,6 +46,23 @@ def test_a_schedule_is_added_listed_run_paused_resumed_and_removed() -> None:
     assert run("list") == []
 
 
+def test_a_list_says_that_nobody_ticks() -> None:
+    run("add", "nightly", "30 2 * * *", "x")
+    talk = io.StringIO()
+    call_command("schedule", "list", stdout=io.StringIO(), stderr=talk)
+    assert "celery-beat has never ticked here" in talk.getvalue()
+
+
+def test_what_is_removed_is_named_by_its_name_or_by_as_much_of_its_id_as_the_list_shows() -> None:
+    made = run("add", "nightly", "30 2 * * *", "x")["id"]
+    for too_little in ("", made[:1], made[:7]):
+        with pytest.raises(CommandError, match="no schedule"):
+            run("remove", too_little)
+    run("add", made[:8], "30 2 * * *", "named like the id of another")
+    assert run("remove", made[:8])["removed"] != made
+    assert run("remove", made[:8])["removed"] == made
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

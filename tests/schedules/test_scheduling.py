@@ -11,6 +11,7 @@ import pytest
 import time_machine
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
 
 from orchestration import dispatch, services
 from orchestration.errors import BadInput, NotFound
@@ -18,6 +19,7 @@ from orchestration.models import Goal, Installation, Occurrence, RecurringGoal
 from orchestration.selectors.schedules import beat_silence, in_words, schedule_rows, upcoming
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
+EITHER = ("0 1 13 * 5", "At 01:00, on day 13 of the month, only on Friday (either day is enough)")
 NIGHT = datetime(2026, 11, 25, 2, 30, 5, tzinfo=UTC)
 
 
@@ -103,6 +105,41 @@ class TestTicks:
         broken.refresh_from_db()
         assert broken.trouble == ""
 
+    def test_schedules_that_owe_nothing_cost_no_query_each(self, django_assert_num_queries: Any) -> None:
+        for number in range(20):
+            nightly(name=f"nightly {number}")
+        with django_assert_num_queries(2):
+            assert services.submit_due_goals(NIGHT - timedelta(hours=1)) == {}
+
+    def test_a_clock_that_is_put_back_stops_no_schedule_and_repeats_no_due_time(self) -> None:
+        schedule = nightly(cron="0 * * * *", overlap="queue")
+        services.submit_due_goals(datetime(2031, 1, 1, 5, 0, 5, tzinfo=UTC))
+        assert services.submit_due_goals(NIGHT) == {}, "02:00 of that night passed while the clock was wrong"
+        assert services.submit_due_goals(NIGHT.replace(hour=3, minute=0)) == {"queued": 1}
+        assert services.submit_due_goals(NIGHT.replace(hour=3, minute=1)) == {}
+        assert services.submit_due_goals(NIGHT.replace(hour=2, minute=50)) == {}, "and back once more"
+        assert services.submit_due_goals(NIGHT.replace(hour=3, minute=0)) == {}
+        assert services.submit_due_goals(NIGHT.replace(hour=4, minute=0)) == {"queued": 1}
+        assert [due for due, _ in outcomes(schedule)] == ["25 03:00", "25 04:00", "01 05:00"]
+
+    def test_a_zone_that_this_machine_does_not_know_is_said_and_stops_no_page_and_no_other(self) -> None:
+        lost, fine = nightly(name="lost"), nightly(name="fine")
+        RecurringGoal.objects.filter(pk=lost.pk).update(zone="US/Atlantis")
+        assert services.submit_due_goals(NIGHT) == {"submitted": 1}
+        lost.refresh_from_db()
+        assert "US/Atlantis" in lost.trouble
+        assert upcoming(lost) == []
+        assert outcomes(fine) == [("25 02:30", "submitted")]
+
+    def test_limits_that_a_setting_lowers_later_are_refused_with_the_reason(self, settings: Any) -> None:
+        schedule = nightly(limits={"calls": 50})
+        settings.GOAL_LIMITS = settings.GOAL_LIMITS | {"calls": 10}
+        assert services.submit_due_goals(NIGHT) == {"refused": 1}
+        schedule.refresh_from_db()
+        assert "10" in schedule.trouble
+        with pytest.raises(BadInput, match="10"):
+            services.run_now(schedule.pk, by="ada")
+
     def test_beat_leaves_the_time_of_its_tick(self) -> None:
         installation = Installation.objects.first() or Installation.objects.create()
         services.submit_due_goals(NIGHT)
@@ -164,6 +201,11 @@ class TestPeople:
         with time_machine.travel(START, tick=False):
             assert [f"{due:%d %H:%M}" for due in upcoming(schedule)] == [f"{d} 02:30" for d in range(25, 30)]
         assert upcoming(services.pause_schedule(schedule.pk, by="ada")) == []
+
+    def test_a_repository_is_taken_away_by_naming_none(self, git_folder: Path) -> None:
+        schedule = nightly(repo=str(git_folder), allow_repo=True)
+        assert services.change_schedule(schedule.pk, name="x").repository is not None
+        assert services.change_schedule(schedule.pk, repo="").repository is None
 
     def test_removing_a_schedule_keeps_its_goals(self) -> None:
         schedule = nightly()
@@ -231,9 +273,14 @@ class TestReads:
         assert beat_silence() == (None, True)
         services.submit_due_goals()
         assert beat_silence()[1] is False
+        ahead = timezone.now() + timedelta(days=400)
+        Installation.objects.filter(pk=installation.pk).update(beat_ticked_at=ahead)
+        assert beat_silence() == (ahead, True), "a clock that was wrong hides no silence"
         Installation.objects.filter(pk=installation.pk).update(beat_ticked_at=START)
         assert beat_silence() == (START, True)
 
-    @pytest.mark.parametrize(("cron", "words"), [("30 2 * * *", "At 02:30"), ("*/5 * * * *", "Every 5 minutes")])
+    @pytest.mark.parametrize(
+        ("cron", "words"), [("30 2 * * *", "At 02:30"), ("*/5 * * * *", "Every 5 minutes"), EITHER]
+    )
     def test_cron_is_said_in_words(self, cron: str, words: str) -> None:
         assert in_words(cron) == words

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections import Counter
 
 import pytest
 import redis
+from django.db.models.functions import Now
 
 from orchestration import dispatch, services
 from orchestration.models import Budget, Call, Goal, Run
@@ -88,6 +91,27 @@ class TestKill9:
         gate.open()
         installation.worker()
         assert proven(installation.ended(goal))
+
+
+def test_a_worker_that_sleeps_longer_than_its_lease_does_its_work_once(installation: Installation) -> None:
+    """A laptop that was closed. On waking, its heartbeat may be first (the run goes on), or its housekeeper: then the worker loses
+    the run to itself, and the old thread's answer is not accepted. Either way the work is done once.
+    """
+    gate = gated(installation, "executor", after=1)
+    goal = submit(installation)
+    worker = installation.worker()
+    assert gate.reached.wait(30), installation.logs()
+    worker.process.send_signal(signal.SIGSTOP)
+    time.sleep(4)
+    worker.process.send_signal(signal.SIGCONT)
+    assert until(lambda: goal.runs.filter(lease_until__gt=Now(), status=RunStatus.RUNNING).exists()), (
+        installation.logs()
+    )
+    gate.open()
+    assert proven(installation.ended(goal, 60))
+    assert {run.attempt for run in goal.runs.all()} == {1}
+    assert {run.losses for run in goal.runs.all()} <= {0, 1}
+    assert Budget.objects.get(goal=goal).reserved_tokens == 0
 
 
 def test_a_drained_worker_costs_nothing(installation: Installation) -> None:

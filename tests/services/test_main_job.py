@@ -20,7 +20,8 @@ def test_a_goal_goes_in_and_a_verified_result_comes_out(installation: Installati
     goal = Goal.objects.get()
     assert (goal.status, goal.verified) == ("succeeded", True)
     assert "check on the base commit" in done.stdout
-    assert "succeeded, verified" in done.stdout
+    assert "succeeded, verified (scripted)" in done.stdout
+    assert "(scripted)" in installation.manage("goal", "list").stdout
     assert goal.selected.branch in git(repo, "branch", "--list", "compymac/*")
     assert git(repo, "status", "--porcelain") == "", "the person's tree is not touched"
     installation.manage("goal", "apply", "last")

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 
 from agents.llm.demo_server import DemoServer, Faults, serve
 from agents.llm.registry import from_environment
+from agents.ports import SandboxProvider
 from agents.sandbox.registry import choose
 from orchestration import services
 from orchestration.models import Goal, Run
@@ -30,11 +31,14 @@ class Engine:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder, self._stack = folder, stack
         self.worker = Worker(Queue.values, 4)
-        self.worker._tools = Tools(
-            self.worker.name, choose("auto", root=folder / "boxes"), self._llm, folder=folder / "data"
-        )
+        self.use(choose("auto", root=folder / "boxes"))
         self.model: DemoServer | None = None
         self.key = ""
+        self.llm_env: dict[str, str] = {}
+
+    def use(self, provider: SandboxProvider) -> None:
+        """The sandboxes of all further runs."""
+        self.worker._tools = Tools(self.worker.name, provider, self._llm, folder=self.folder / "data")
 
     def serve(
         self, answerer: Callable[[Any], dict[str, Any]], faults: Faults | None = None, key: str = ""
@@ -88,4 +92,5 @@ class Engine:
 
     def _llm(self) -> Any:
         assert self.model is not None, "the test serves a model first"
-        return from_environment({"LLM_BASE_URL": self.model.url, "LLM_MODEL": "test-model", "LLM_API_KEY": self.key})
+        env = {"LLM_BASE_URL": self.model.url, "LLM_MODEL": "test-model", "LLM_API_KEY": self.key}
+        return from_environment(env | self.llm_env)

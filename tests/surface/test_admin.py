@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import html
+import re
 from typing import Any
 
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django_celery_results.models import TaskResult
 
 from orchestration import services
 from orchestration.blobs import save_blob
-from orchestration.models import Artifact, Goal, Run
+from orchestration.models import Artifact, Call, Event, Goal, RecurringGoal, Run
 
 MODELS = list(apps.get_app_config("orchestration").get_models())
 
@@ -79,4 +84,106 @@ def test_a_list_asks_a_bounded_number_of_queries(boss: Client, goal: Goal) -> No
             boss.get(reverse("admin:orchestration_run_changelist"))
         counts.append(len(asked))
     assert Run.objects.count() == 14
+    assert counts[0] == counts[1]
+
+
+# ---- the way through, actions, downloads, Celery's own tables
+
+
+def test_from_a_goal_the_links_lead_down_to_the_calls_and_back_up(boss: Client, goal: Goal) -> None:
+    run = Run.objects.get(goal=goal)
+    Call.objects.create(run=run, turn=1, index=0, kind="llm", fence=1, request_hash="x")
+    for row, below in ((goal, "rollout/?goal"), (goal.rollouts.get(), "run/?rollout"), (run, "call/?run")):
+        page = reverse(f"admin:orchestration_{row._meta.model_name}_change", args=[row.pk])
+        shown = boss.get(page).content.decode()
+        assert f"/admin/orchestration/{below}__id__exact={row.pk}" in shown
+    for down in re.findall(r'href="(/admin/orchestration/\w+/\?[^"]+)"', shown):
+        assert boss.get(down).status_code == 200
+    assert reverse("admin:orchestration_goal_change", args=[goal.pk]) in shown, "and up again"
+
+
+def test_actions_tell_for_each_goal_what_happened(boss: Client, goal: Goal) -> None:
+    other = services.submit_goal("Another")
+    services.cancel_goal(other.pk)
+    chosen = {ACTION_CHECKBOX_NAME: [str(goal.pk), str(other.pk)], "reason": "not now"}
+    listing = reverse("admin:orchestration_goal_changelist")
+    said = boss.post(listing, chosen | {"action": "pause"}, follow=True).content.decode()
+    assert f"{goal.short_id}: is paused" in said
+    said = boss.post(listing, chosen | {"action": "cancel"}, follow=True).content.decode()
+    assert f"{goal.short_id}: is cancelled" in said
+    assert f"{other.short_id}: goal {other.short_id} is cancelled already" in html.unescape(said)
+    said = boss.post(listing, chosen | {"action": "retry"}, follow=True).content.decode()
+    assert said.count("its retry is goal") == 2
+    asked = goal.events.get(kind="goal.cancel_asked")
+    assert (asked.by, asked.reason) == ("boss", "not now")
+
+
+def test_schedules_are_run_paused_and_resumed(boss: Client) -> None:
+    schedule = services.add_schedule(name="nightly", cron="30 2 * * *", text="x", zone="Europe/Berlin")
+    chosen = {ACTION_CHECKBOX_NAME: [str(schedule.pk)], "reason": "holidays"}
+    listing = reverse("admin:orchestration_recurringgoal_changelist")
+    for action, said in (("run_now", "is submitted"), ("pause", "paused by boss"), ("resume", "goes on")):
+        assert said in boss.post(listing, chosen | {"action": action}, follow=True).content.decode()
+    page = boss.get(reverse("admin:orchestration_recurringgoal_change", args=[schedule.pk])).content.decode()
+    assert page.count("02:30 CE") == 5
+
+
+def test_staff_who_may_only_look_have_no_actions(goal: Goal) -> None:
+    looker = get_user_model().objects.create_user("looker", is_staff=True)
+    looker.user_permissions.add(Permission.objects.get(codename="view_goal"))
+    client = Client()
+    client.force_login(looker)
+    listing = reverse("admin:orchestration_goal_changelist")
+    assert b"Cancel the selected goals" not in client.get(listing).content
+    client.post(listing, {ACTION_CHECKBOX_NAME: [str(goal.pk)], "action": "cancel"})
+    goal.refresh_from_db()
+    assert goal.cancelled_at is None
+
+
+def test_an_artifact_comes_as_a_file_that_no_browser_renders(boss: Client, goal: Goal) -> None:
+    page = b"<script>alert(1)</script>"
+    row = save_blob("output", page, media_type="text/html", goal=goal)
+    answer = boss.get(reverse("admin:orchestration_artifact_download", args=[row.pk]))
+    assert answer.content == page
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Security-Policy"] == "sandbox"
+    assert boss.get(reverse("admin:orchestration_artifact_download", args=["none/such"])).status_code == 404
+
+
+def test_celerys_tables_are_there_and_an_empty_one_says_how_to_fill_it(boss: Client) -> None:
+    assert b"CELERY_STORE_RESULTS=1" in boss.get("/admin/django_celery_results/taskresult/").content
+    for table in ("periodictask", "crontabschedule", "intervalschedule"):
+        assert boss.get(f"/admin/django_celery_beat/{table}/").status_code == 200
+    TaskResult.objects.create(task_id="1", task_name="plan_task", status="SUCCESS")
+    assert b"CELERY_STORE_RESULTS=1" not in boss.get("/admin/django_celery_results/taskresult/").content
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_no_page_brings_inline_script_or_style(boss: Client, goal: Goal, model: Any) -> None:
+    shown = boss.get(reverse(f"admin:orchestration_{model._meta.model_name}_changelist"))
+    assert "script-src 'self'" in shown.headers["Content-Security-Policy"]
+    assert not re.search(rb"<script(?![^>]*\b(src|type=.application/json))|<style|\son\w+=\"", shown.content)
+
+
+@pytest.mark.parametrize(
+    "table", ["periodictask", "crontabschedule", "intervalschedule", "clockedschedule", "solarschedule"]
+)
+def test_the_forms_of_celery_beat_bring_no_inline_script_either(boss: Client, table: str) -> None:
+    shown = boss.get(f"/admin/django_celery_beat/{table}/add/")
+    assert shown.status_code == 200
+    assert not re.search(rb"<script(?![^>]*\b(src|type=.application/json))|<style|\son\w+=\"", shown.content)
+
+
+@pytest.mark.parametrize("model", [Goal, Run, Artifact, RecurringGoal, Event])
+def test_every_list_asks_as_often_for_many_as_for_one(boss: Client, goal: Goal, model: Any) -> None:
+    counts = []
+    for more in (1, 9):
+        for number in range(more):
+            made = services.submit_goal(f"Goal {number}")
+            save_blob("output", b"x", media_type="text/plain", goal=made)
+            services.add_schedule(name=f"{more}-{number}", cron="0 1 * * *", text="x")
+        with CaptureQueriesContext(connection) as asked:
+            boss.get(reverse(f"admin:orchestration_{model._meta.model_name}_changelist"))
+        counts.append(len(asked))
     assert counts[0] == counts[1]

@@ -11,8 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from orchestration import doctor
-
-MARKS = {"ok": "✓", "warn": "!", "fail": "✗"}
+from orchestration.management.findings import tell
 
 
 class Command(BaseCommand):
@@ -24,22 +23,23 @@ class Command(BaseCommand):
         parser.epilog = "examples:\n  manage.py doctor\n  manage.py doctor --llm     (one small call, or two)"
         only = parser.add_mutually_exclusive_group()
         only.add_argument("--sandbox", action="store_true", help="the sandbox alone; needs no database and no Redis")
+        only.add_argument("--alive", choices=("worker", "beat"), help="is it heard of? For health checks of containers")
         only.add_argument("--llm", action="store_true", help="ask the model too; costs two small calls")
         parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        findings = doctor.sandbox() if options["sandbox"] else doctor.examine()
-        if options["llm"]:
-            findings += doctor.llm()
+        findings = self._findings(**options)
         if options["json"]:
             self.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2))
         else:
             for finding in findings:
-                self._tell(finding)
+                tell(self.stdout, finding)
         if any(finding.status == "fail" for finding in findings):
             sys.exit(1)
 
-    def _tell(self, finding: doctor.Finding) -> None:
-        self.stdout.write(f"{MARKS[finding.status]} {finding.name}: {finding.detail}")
-        for line in finding.remedy.splitlines() if finding.status != "ok" else ():
-            self.stdout.write(f"    {line}")
+    def _findings(self, *, alive: str, sandbox: bool, llm: bool, **_: Any) -> list[doctor.Finding]:
+        if alive:
+            return doctor.alive(alive)
+        if sandbox:
+            return doctor.sandbox()
+        return doctor.examine() + (doctor.llm() if llm else [])

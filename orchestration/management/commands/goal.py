@@ -8,21 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.core.management.base import BaseCommand, CommandParser
 
-from agents.delivery import DeliveryProblem, apply_patch
-from agents.source import local_changes
+from agents.delivery import apply_patch
+from agents.source import local_changes, local_commit
 from orchestration import services, story
 from orchestration.blobs import load_blob
-from orchestration.errors import BadInput, OrchestrationError
+from orchestration.errors import BadInput
 from orchestration.management.arguments import HELP, add_subcommands, limits_of
+from orchestration.management.problems import EXIT_INTERRUPTED, in_a_sentence
 from orchestration.models import Goal, Rollout
 from orchestration.states import GoalStatus
 from orchestration.terminal import Paint, plain, render
-from orchestration.watching import Watcher
+from orchestration.watching import NO_WORKER, Watcher
 
-EXIT_FAILED, EXIT_PERSON, EXIT_TIMEOUT, EXIT_INTERRUPTED = 3, 4, 124, 130
+EXIT_FAILED, EXIT_PERSON, EXIT_TIMEOUT = 3, 4, 124
 
 
 class Command(BaseCommand):
@@ -43,15 +43,8 @@ class Command(BaseCommand):
             "resume": self.resume,
             "apply": self.apply,
         }
-        try:
+        with in_a_sentence():
             code = verbs[options["verb"]](options)
-        except (OrchestrationError, DeliveryProblem) as error:
-            raise CommandError(plain(error), returncode=2 if isinstance(error, BadInput) else 1) from error
-        except DatabaseError as error:
-            said = str(error).splitlines()[0]
-            raise CommandError(
-                f"the database cannot be used: {said}. Is it migrated? manage.py migrate", returncode=1
-            ) from error
         if code:
             sys.exit(code)
 
@@ -71,10 +64,12 @@ class Command(BaseCommand):
             toolchain=options["toolchain"],
             allow_repo=True,
         )
-        self._tell_where(goal, options)
+        self._tell_where(goal)
         if not options["watch"]:
             self._out(options, story.summary(goal), str(goal.pk))
             self._talk(f"goal {goal.short_id} is {goal.status}; follow it with: manage.py goal watch {goal.short_id}")
+            if not story.workers_alive():
+                self._talk(NO_WORKER)
             return 0
         return self._follow(goal, options)
 
@@ -86,7 +81,7 @@ class Command(BaseCommand):
             return 0
         for row in rows:
             self.stdout.write(
-                f"{row['id'][:8]}  {row['created_at'][:16]}  {row['headline']:22}  {plain(row['text'], 80)}"
+                f"{row['id'][:8]}  {row['created_at'][:16]}  {row['headline']:32}  {plain(row['text'], 80)}"
             )
         if not rows:
             self._talk('no goals yet; submit one: manage.py goal submit "what is to be done" --repo .')
@@ -126,7 +121,7 @@ class Command(BaseCommand):
             raise BadInput(f"goal {goal.short_id} is {goal.status} and has no result to apply")
         patch = load_blob(rollout.patch_id)
         if options["print"]:
-            self.stdout.write(patch.decode("utf-8", "surrogateescape"), ending="")
+            self._print(patch)
             return 0
         if not patch:
             raise BadInput(f"goal {goal.short_id} changed nothing, so there is nothing to apply")
@@ -150,11 +145,12 @@ class Command(BaseCommand):
                 raise BadInput(f"the goal cannot be read from {options['file']}: {error}") from error
         return options["text"] or ""
 
-    def _tell_where(self, goal: Goal, options: dict[str, Any]) -> None:
+    def _tell_where(self, goal: Goal) -> None:
         if goal.repository is not None:
-            changed = local_changes(Path(goal.repository.path))
+            place, ref = Path(goal.repository.path), goal.base_ref or "HEAD"
+            changed = local_changes(place)
             left_out = f", {changed} uncommitted file(s) not included" if changed else ""
-            self._talk(f"works from {options['ref'] or 'HEAD'} of {goal.repository.path}{left_out}")
+            self._talk(f"works from {local_commit(place, ref) or 'an unknown commit'} ({ref}) of {place}{left_out}")
 
     def _follow(self, goal: Goal, options: dict[str, Any]) -> int:
         say = self._talk if options["json"] else self.stdout.write
@@ -199,6 +195,14 @@ class Command(BaseCommand):
             self._json(value)
         else:
             self.stdout.write(line)
+
+    def _print(self, data: bytes) -> None:
+        """As it is: a patch holds whatever bytes its files hold."""
+        self.stdout.flush()
+        if (raw := getattr(self.stdout, "buffer", None)) is not None:
+            raw.write(data)
+        else:
+            self.stdout.write(data.decode("utf-8", "replace"), ending="")
 
     def _json(self, value: Any) -> None:
         self.stdout.write(json.dumps(value, indent=1, default=str))

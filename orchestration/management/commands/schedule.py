@@ -12,7 +12,7 @@ from orchestration import services
 from orchestration.errors import BadInput, OrchestrationError
 from orchestration.management.schedule_arguments import HELP, add_subcommands, wanted
 from orchestration.models import RecurringGoal
-from orchestration.selectors.schedules import in_words, upcoming
+from orchestration.selectors.schedules import beat_silence, in_words, upcoming
 from orchestration.terminal import plain
 
 
@@ -37,7 +37,12 @@ class Command(BaseCommand):
             self._talk(
                 'no schedules yet; add one: manage.py schedule add nightly "30 2 * * *" "Make the tests pass" --repo .'
             )
-        return [self._told(row, options) for row in rows]
+        told = [self._told(row, options) for row in rows]
+        ticked, is_silent = beat_silence()
+        if is_silent:
+            since = f"has not ticked since {ticked:%Y-%m-%d %H:%M} UTC" if ticked else "has never ticked here"
+            self._talk(f"celery-beat {since}; due times wait for it: make up, or celery -A compymac_site beat")
+        return told
 
     def _add(self, options: dict[str, Any]) -> dict[str, Any]:
         owner = get_user_model().objects.filter(username=options["owner"]).first()
@@ -83,8 +88,10 @@ class Command(BaseCommand):
 
 
 def _find(text: str) -> RecurringGoal:
-    """A schedule by its name or the beginning of its id."""
-    found = [row for row in RecurringGoal.objects.all() if row.name == text or str(row.pk).startswith(text.lower())]
+    """A schedule by its name, else by the beginning of its id: as much of it as the list shows."""
+    found = list(RecurringGoal.objects.filter(name=text))
+    if not found and len(text) >= len("3e6b1f1c"):
+        found = [row for row in RecurringGoal.objects.all() if str(row.pk).startswith(text.lower())]
     if len(found) != 1:
         how_many = "there is no schedule" if not found else f"{len(found)} schedules are called"
         raise BadInput(f"{how_many} {plain(text, 60)!r}; see `manage.py schedule list`, and give an id")

@@ -8,16 +8,20 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from orchestration import services
+from orchestration.management.problems import in_a_sentence
 
 
 class Command(BaseCommand):
     help = "Do now what the workers' housekeepers do every few seconds. Example: manage.py sweep --json"
 
+    requires_system_checks = []
+
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="print the counts as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        counts = services.sweep()
+        with in_a_sentence():
+            counts = services.sweep()
         if options["json"]:
             self.stdout.write(json.dumps(counts))
             return

@@ -6,13 +6,15 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from django_celery_results.models import TaskResult
 
-from orchestration.models import Goal, Rollout
+from orchestration.models import Goal, Rollout, Run
 from tests.support.installation import BASE, EXAMPLE_CHECK, EXAMPLE_GOAL, Installation
-from tests.support.models import Request, call, role, verdict, writes_a_file
+from tests.support.models import Gated, Request, call, role, verdict, writes_a_file
 
 
 def python(installation: Installation, code: str, **env: str) -> str:
@@ -26,9 +28,9 @@ def python(installation: Installation, code: str, **env: str) -> str:
 
 @pytest.fixture
 def writing(installation: Installation) -> Installation:
-    """A bare worker whose model writes a note for any goal."""
+    """The seed's worker, whose model writes a note for any goal."""
     installation.env["LLM_BASE_URL"] = installation.serve_model(writes_a_file).url
-    installation.worker()
+    installation.worker("--queues=planning,execution,review")
     return installation
 
 
@@ -68,6 +70,8 @@ def test_a_plan_is_made_by_a_task(writing: Installation) -> None:
         """,
     )
     assert said == "Fix the login page"
+    stored = TaskResult.objects.get()
+    assert (stored.task_name, stored.status) == ("plan_task", "SUCCESS"), "the engine's own messages store nothing"
 
 
 def test_a_workflow_is_executed(installation: Installation, shop: Path) -> None:
@@ -155,6 +159,38 @@ def test_a_group_of_steps_runs_side_by_side(writing: Installation) -> None:
         """,
     )
     assert said == "2 ['action', 'confidence', 'reasoning', 'suggested_changes'] complete"
+
+
+def test_a_worker_that_is_told_to_stop_hands_on_what_it_was_called_with(installation: Installation) -> None:
+    gate = Gated("executor", writes_a_file)
+    installation.env["LLM_BASE_URL"] = installation.serve_model(gate).url
+    first = installation.worker()
+    code = """
+        from orchestration.tasks import execute_step
+        print(execute_step.delay("write a note").get(timeout=60))
+        """
+    with ThreadPoolExecutor(1) as pool:
+        said = pool.submit(python, installation, code)
+        assert gate.reached.wait(30), installation.logs()
+        assert first.stop() == 0, "it ends although the step has not"
+        gate.open()
+        installation.worker()
+        assert said.result(60).startswith("result-")
+    assert set(Run.objects.values_list("status", "losses", "attempt")) == {("succeeded", 0, 1)}
+
+
+def test_a_task_that_is_called_like_a_function_works_here(installation: Installation) -> None:
+    said = python(
+        installation,
+        """
+        from orchestration.tasks import plan_task
+        from orchestration.artifacts import DistributedArtifactStore
+        first, second = plan_task("write a", {}), plan_task("write b", {})
+        print([DistributedArtifactStore().get(id)["steps"][0]["description"] for id in (first, second)])
+        """,
+        LLM_BASE_URL=installation.serve_model(writes_a_file).url,
+    )
+    assert said == "['write a', 'write b']"
 
 
 def test_the_agents_work_without_any_engine(installation: Installation) -> None:

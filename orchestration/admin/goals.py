@@ -1,0 +1,100 @@
+"""Goals with their actions, artifacts with their download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ActionForm
+from django.db.models import QuerySet
+from django.forms import CharField
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
+from django.utils.safestring import SafeString
+
+from .. import services
+from ..attachments import artifact_attachment
+from ..errors import NotFound, OrchestrationError
+from ..models import Artifact, Goal
+from .readonly import ReadOnly, link, may_operate
+
+
+class ReasonForm(ActionForm):
+    """Whoever reads the goal's events later wants to know why."""
+
+    reason = CharField(required=False, max_length=500, label="Reason:")
+
+
+class Acting(ReadOnly):
+    """A list whose actions call services, and tell for each object what happened."""
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        return may_operate(request, self.model)
+
+    def each(self, request: HttpRequest, rows: QuerySet[Any], act: Callable[[Any], str]) -> None:
+        for row in rows:
+            try:
+                self.message_user(request, f"{row}: {act(row)}", messages.SUCCESS)
+            except OrchestrationError as error:
+                self.message_user(request, f"{row}: {error}", messages.ERROR)
+
+
+@admin.register(Goal)
+class GoalAdmin(Acting):
+    list_display = ("short_id", "status", "verified", "text", "repository", "model", "origin", "created_at", "ended_at")
+    list_filter = ("status", "verified", "origin", "strategy")
+    search_fields = ("id", "text", "reason")
+    list_select_related = ("repository",)
+    action_form = ReasonForm
+    actions = ("cancel", "pause", "retry")
+    below: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("rollouts", "rollouts"),
+        ("runs", "runs"),
+        ("check_results", "checks"),
+        ("events", "events"),
+        ("artifacts", "artifacts"),
+        ("retries", "retries"),
+    )
+
+    @admin.action(description="Cancel the selected goals", permissions=["operate"])
+    def cancel(self, request: HttpRequest, goals: QuerySet[Goal]) -> None:
+        by, reason = request.user.get_username(), request.POST.get("reason", "")
+        self.each(request, goals, lambda goal: f"is {services.cancel_goal(goal.pk, by=by, reason=reason).status}")
+
+    @admin.action(description="Pause the selected goals", permissions=["operate"])
+    def pause(self, request: HttpRequest, goals: QuerySet[Goal]) -> None:
+        by, reason = request.user.get_username(), request.POST.get("reason", "") or "paused in the admin"
+        self.each(request, goals, lambda goal: f"is {services.pause_goal(goal.pk, by=by, reason=reason).status}")
+
+    @admin.action(description="Retry the selected goals", permissions=["operate"])
+    def retry(self, request: HttpRequest, goals: QuerySet[Goal]) -> None:
+        by = request.user.get_username()
+        self.each(request, goals, lambda goal: f"its retry is {services.retry_goal(goal.pk, by=by)}")
+
+
+@admin.register(Artifact)
+class ArtifactAdmin(ReadOnly):
+    list_display = ("id", "kind", "media_type", "size", "goal", "created_at", "expires_at", "download")
+    list_filter = ("kind",)
+    search_fields = ("id", "goal__id", "sha256")
+    list_select_related = ("goal",)
+    hidden = ("data",)
+    readonly_fields: ClassVar[Any] = ("download",)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.as_attachment)
+        return [path("<path:pk>/download/", view, name="orchestration_artifact_download"), *super().get_urls()]
+
+    @admin.display(description="download")
+    def download(self, row: Artifact) -> SafeString:
+        return link(reverse("admin:orchestration_artifact_download", args=[row.pk]), f"{row.size} bytes")
+
+    def as_attachment(self, request: HttpRequest, pk: str) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise Http404
+        try:
+            return artifact_attachment(get_object_or_404(Artifact.objects.defer("data"), pk=pk))
+        except NotFound as error:
+            raise Http404(str(error)) from error

@@ -1,0 +1,104 @@
+"""Every kind of row that needs no more than a list, a search and links."""
+
+from __future__ import annotations
+
+from .. import models
+from .readonly import listed
+
+listed(
+    models.Rollout,
+    "__str__ status verified head branch changed_lines replans reason",
+    search="goal__id branch head reason",
+    filters="status",
+    below="plans runs reviews check_results",
+)
+listed(
+    models.Plan,
+    "__str__ rollout revision origin summary created_at",
+    search="rollout__goal__id summary",
+    filters="origin",
+    related="rollout",
+    below="steps runs reviews",
+)
+listed(
+    models.Step,
+    "__str__ plan status description dependencies can_parallelize priority commit",
+    search="rollout__goal__id description summary",
+    filters="status",
+    related="plan",
+    below="runs",
+)
+listed(
+    models.Run,
+    "__str__ goal kind status attempt losses worker queued_at started_at ended_at error_kind",
+    search="id goal__id worker error",
+    filters="kind status error_kind",
+    related="goal",
+    below="calls check_results reviews",
+)
+listed(
+    models.Call,
+    "__str__ run status model prompt_tokens completion_tokens exit_code started_at duration",
+    search="run__id run__goal__id model",
+    filters="kind status",
+    related="run",
+)
+listed(
+    models.Check,
+    "command phase origin passed exit_code commit goal created_at",
+    search="goal__id command commit",
+    filters="phase origin passed",
+    related="goal",
+)
+listed(
+    models.Review,
+    "action rollout confidence proven by reasoning created_at",
+    search="rollout__goal__id reasoning",
+    filters="action proven",
+    related="rollout",
+)
+listed(
+    models.Event,
+    "goal seq kind subject old new by reason at",
+    search="goal__id subject reason",
+    filters="kind",
+    related="goal",
+)
+listed(
+    models.Budget,
+    "goal open calls max_calls spent_tokens reserved_tokens max_tokens overrun_tokens commands",
+    search="goal__id",
+    filters="open",
+    related="goal",
+)
+listed(
+    models.Repository,
+    "path setup_allowed toolchain created_at",
+    search="path",
+    filters="setup_allowed",
+    below="goals recurring_goals",
+)
+listed(models.Worker, "id queues threads sandbox model started_at seen_at", search="id model")
+listed(models.Lease, "name holder until", search="name holder")
+listed(models.Installation, "id created_at", search="id")
+listed(
+    models.Occurrence,
+    "schedule due_at outcome reason goal by",
+    search="schedule__id schedule__name goal__id",
+    filters="outcome",
+    related="schedule goal",
+)
+listed(
+    models.ApiToken,
+    "shown name user created_at expires_at last_used_at revoked_at",
+    search="name user__username",
+    hidden="digest",
+    related="user",
+)
+listed(
+    models.IdempotencyKey,
+    "key user status location created_at",
+    search="key user__username",
+    hidden="answer",
+    related="user",
+)

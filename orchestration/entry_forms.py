@@ -1,0 +1,112 @@
+"""What the panel's forms read from a request. They only turn text into values; the services decide what can be used."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.conf import settings
+
+from .budget import NAMES
+from .models import Goal, Repository
+from .selectors.access import goals_for, repositories_for
+from .states import Strategy
+
+LIMITS = tuple(NAMES)
+PAGE_SIZE, MOST_ON_A_PAGE = 25, 100
+AGES = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "a year", "": "without an end"}
+
+
+class NewGoal(forms.Form):
+    """`key` makes a form that is posted twice one goal. Limits that are left empty are the installation's."""
+
+    key = forms.CharField(max_length=64)
+    earlier = forms.ModelChoiceField(Goal.objects.none(), required=False)  # its context comes along
+    text = forms.CharField(required=False, strip=False)
+    repository = forms.ModelChoiceField(Repository.objects.none(), required=False)
+    path = forms.CharField(required=False)
+    ref = forms.CharField(required=False)
+    checks = forms.CharField(required=False, strip=False)
+    allow_check_edits = forms.BooleanField(required=False)
+    rollouts = forms.IntegerField(required=False)
+    strategy = forms.ChoiceField(choices=Strategy.choices, required=False)
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["repository"].queryset = repositories_for(user).order_by("path")  # type: ignore[attr-defined]
+        self.fields["earlier"].queryset = goals_for(user)  # type: ignore[attr-defined]
+        for name in LIMITS:
+            self.fields[name] = forms.IntegerField(required=False, min_value=1, max_value=settings.GOAL_LIMITS[name])
+
+    def wish(self) -> dict[str, Any]:
+        """The arguments of `submit_goal`."""
+        said = self.cleaned_data
+        return {
+            "text": said["text"].replace("\r\n", "\n"),
+            "context": said["earlier"].context if said["earlier"] else None,
+            "repo": said["repository"] or said["path"] or None,
+            "ref": said["ref"],
+            "checks": [line.strip() for line in said["checks"].splitlines() if line.strip()],
+            "limits": {name: said[name] for name in LIMITS if said[name] is not None},
+            "rollouts": 1 if said["rollouts"] is None else said["rollouts"],
+            "strategy": said["strategy"] or Strategy.EARLY_TERMINATION.value,
+            "allow_check_edits": said["allow_check_edits"],
+        }
+
+    def limits(self) -> list[dict[str, Any]]:
+        """The fields of the caps, with what the installation allows."""
+        caps = settings.GOAL_LIMITS
+        return [{"field": self[name], "name": NAMES[name], "cap": caps[name]} for name in LIMITS]
+
+
+def first_values(user: Any, earlier: Goal | None, repository: str = "") -> dict[str, Any]:
+    """What an empty form holds: a key of its own, the only repository if there is one, or an earlier goal's wishes."""
+    values: dict[str, Any] = {"key": uuid.uuid4().hex, "rollouts": 1, "strategy": Strategy.EARLY_TERMINATION.value}
+    if earlier is None:
+        offered = list(repositories_for(user)[:2])
+        return values | {"repository": repository or (offered[0].pk if len(offered) == 1 else None)}
+    budget = earlier.budget
+    caps = {name: getattr(budget, f"max_{name}") for name in LIMITS}
+    return values | {
+        "earlier": earlier.pk,
+        "text": earlier.text,
+        "repository": earlier.repository_id,
+        "ref": earlier.base_ref,
+        "checks": "\n".join(earlier.checks),
+        "allow_check_edits": earlier.allow_check_edits,
+        "rollouts": earlier.rollouts_wanted,
+        "strategy": earlier.strategy,
+        **{name: cap for name, cap in caps.items() if cap < settings.GOAL_LIMITS[name]},
+    }
+
+
+class NewToken(forms.Form):
+    key = forms.CharField(max_length=64)
+    name = forms.CharField(required=False)
+    days = forms.TypedChoiceField(
+        choices=list(AGES.items()), required=False, coerce=lambda days: timedelta(days=int(days)), empty_value=None
+    )
+
+    def problem(self) -> str:
+        """What is wrong with the whole of it, in a sentence."""
+        said = {name: str(words[0]) for name, words in self.errors.items()}
+        return "this form is too old or was changed; load the page again." if "key" in said else " ".join(said.values())
+
+
+class Place(forms.Form):
+    """Where in the list: how many rows, and on which side of which goal."""
+
+    page_size = forms.IntegerField(required=False, min_value=1, max_value=MOST_ON_A_PAGE)
+    older_than = forms.UUIDField(required=False)
+    newer_than = forms.UUIDField(required=False)
+
+    def where(self) -> dict[str, Any]:
+        """What can be used of it."""
+        said = self.cleaned_data if self.is_valid() else {**dict.fromkeys(self.fields), **self.cleaned_data}
+        return {
+            "size": said["page_size"] or PAGE_SIZE,
+            "older_than": said["older_than"],
+            "newer_than": said["newer_than"],
+        }

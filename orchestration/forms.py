@@ -1,0 +1,39 @@
+"""Forms of the panel: what people type is checked here for its shape; what it means is checked by the services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+LARGEST_LIMIT = 2**31 - 1
+NEEDS_REASON = frozenset({"cancel", "pause"})
+LIMITS = ("calls", "tokens", "commands", "seconds")
+
+
+class ActForm(forms.Form):
+    """Cancel, pause, resume or retry. `limits`: the new totals where a person raises them."""
+
+    reason = forms.CharField(max_length=500, required=False, strip=True)
+    calls = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
+    tokens = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
+    commands = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
+    seconds = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
+
+    def __init__(self, *args: Any, verb: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.verb = verb
+
+    def clean_reason(self) -> str:
+        reason = " ".join(str(self.cleaned_data["reason"]).split())
+        if self.verb in NEEDS_REASON and not reason:
+            raise forms.ValidationError(f"say in a few words why you {self.verb} it")
+        return reason
+
+    def limits(self) -> dict[str, int]:
+        return {name: self.cleaned_data[name] for name in LIMITS if self.cleaned_data.get(name) is not None}
+
+    def first_error(self) -> str:
+        name, errors = next(iter(self.errors.items()))
+        said = str(errors[0]).rstrip(".")
+        return said if name == "reason" else f"{name}: {said}"

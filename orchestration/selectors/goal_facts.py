@@ -1,0 +1,92 @@
+"""What `why` is told about a goal: read from its rows, said in the words of people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+
+from ..models import Check, Event, Goal, Rollout, Run, Worker
+from ..states import LIVE_RUN, GoalStatus, RunStatus
+from ..why import Facts, LiveRun
+
+FRESH = timedelta(seconds=60)
+RUN_WHAT = {"plan": "The planner", "review": "The reviewer"}
+WORKER = re.compile(r"[^\s:]+:\d+:[0-9a-f]+")
+Pair = tuple[Check | None, Check | None]  # a check before and after
+
+
+def facts_of(goal: Goal, rollout: Rollout | None, runs: Sequence[Run], checks: Sequence[Pair]) -> Facts:
+    queues = _served_queues()
+    asked = Q(kind="goal.cancel_asked") | Q(kind="goal.status", new=GoalStatus.PAUSED)
+    act = Event.objects.filter(asked, goal=goal).order_by("-seq").first()
+    ended = [(before, after) for before, after in checks if after is not None]
+    cap = goal.paused_cap
+    return Facts(
+        status=goal.status,
+        reason=goal.reason,
+        stuck=goal.stuck,
+        paused_cap=cap,
+        used=_used(goal, cap),
+        limit=getattr(goal.budget, f"max_{cap}", 0) if cap else 0,
+        verified=goal.verified,
+        checks=len(ended),
+        passed=sum(after.passed for _, after in ended),
+        turned=sum(before is not None and not before.passed and after.passed for before, after in ended),
+        commit=rollout.head if rollout else "",
+        live=tuple(_live(run, runs, queues) for run in runs if run.status in LIVE_RUN),
+        by=_person(act.by) if act else "",
+        said=act.reason if act else "",
+        decided=goal.selected_id is not None,
+    )
+
+
+def _live(run: Run, runs: Sequence[Run], queues: set[str]) -> LiveRun:
+    running = run.status == RunStatus.RUNNING
+    begun = run.started_at if running and run.started_at else run.queued_at
+    earlier = [
+        r for r in runs if (r.step_id, r.kind, r.rollout_id) == (run.step_id, run.kind, run.rollout_id) and r.ended_at
+    ]
+    return LiveRun(
+        what=f"Step {run.step.index}" if run.step else RUN_WHAT[run.kind],
+        queue=run.queue,
+        running=running,
+        worker=short_worker(run.worker),
+        since=clock(begun),
+        wait=max(0.0, (run.not_before - timezone.now()).total_seconds()),
+        attempt=run.attempt,
+        last_error=earlier[-1].error_kind if earlier else "",
+        served=run.queue in queues,
+    )
+
+
+def _used(goal: Goal, cap: str) -> int:
+    if cap == "seconds":
+        return int((timezone.now() - goal.started_at).total_seconds()) if goal.started_at else 0
+    return int({"tokens": goal.budget.spent_tokens}.get(cap, getattr(goal.budget, cap, 0) if cap else 0))
+
+
+def _person(by: str) -> str:
+    return {"shell": "Somebody at the shell", "engine": "The engine"}.get(by, by)
+
+
+def is_worker(name: str) -> bool:
+    """host:pid:start, as a worker process calls itself; no user name has a colon."""
+    return WORKER.fullmatch(name) is not None
+
+
+def short_worker(name: str) -> str:
+    """host:pid of host:pid:start."""
+    return name.rpartition(":")[0] if is_worker(name) else name
+
+
+def clock(at: datetime) -> str:
+    return f"{timezone.localtime(at):%H:%M:%S}"
+
+
+def _served_queues() -> set[str]:
+    alive = Worker.objects.filter(seen_at__gt=timezone.now() - FRESH)
+    return {queue for queues in alive.values_list("queues", flat=True) for queue in queues}

@@ -1,0 +1,98 @@
+"""PURE: an event as a sentence of the panel. Subjects and reasons are other people's words: whoever prints them makes them visible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+LONGEST = 300
+RUNS = {"step": "Step {step}", "plan": "Planning", "review": "The review"}
+ENDS = {
+    "running": "runs",
+    "queued": "waits again",
+    "succeeded": "succeeded",
+    "failed": "failed",
+    "errored": "broke",
+    "cancelled": "was cancelled",
+}
+GOAL = {
+    "queued": "Goes on",
+    "planning": "Planning begins",
+    "running": "Steps begin",
+    "reviewing": "The review begins",
+    "paused": "Paused",
+    "cancelling": "Stops what still runs",
+    "succeeded": "The goal succeeded",
+    "failed": "The goal failed",
+    "cancelled": "The goal is cancelled",
+}
+# what these say is said by another event too; the short list leaves them out, the whole log has them
+QUIET = frozenset({"run.queued", "step.status", "rollout.status"})
+
+
+def sentence(kind: str, subject: str, old: str, new: str, reason: str, data: Mapping[str, Any]) -> str:
+    why = " ".join(reason.split())[:LONGEST]
+    if kind in TELLERS:
+        return TELLERS[kind](subject, old, new, why, data)
+    return _with(" ".join(part for part in (kind, subject, f"{old} → {new}" if old else new) if part), why)
+
+
+def _goal(subject: str, old: str, new: str, reason: str, data: Mapping[str, Any]) -> str:
+    return _with(GOAL.get(new, f"{old} → {new}"), reason)
+
+
+def _run(subject: str, old: str, new: str, reason: str, data: Mapping[str, Any]) -> str:
+    kind = subject.split(" ")[0]
+    who = RUNS.get("step" if "step" in data else kind, subject).format(step=data.get("step", "?"))
+    attempt = data.get("attempt", 1)
+    again = f", attempt {attempt}," if isinstance(attempt, int) and attempt > 1 else ""
+    return _with(f"{who}{again} {ENDS.get(new, new)}", reason)
+
+
+def _queued(subject: str, old: str, new: str, reason: str, data: Mapping[str, Any]) -> str:
+    return _run(subject, old, "queued", reason, data).replace("waits again", "is queued")
+
+
+def _step(subject: str, old: str, new: str, reason: str, data: Mapping[str, Any]) -> str:
+    return _with(f"{subject.capitalize()}: {old} → {new}", reason)
+
+
+def _plan(subject: str, old: str, new: str, reason: str, data: Mapping[str, Any]) -> str:
+    steps = data.get("steps")
+    return _with(f"Plan revision {data.get('revision', '?')}, {steps} step{'' if steps == 1 else 's'}", reason)
+
+
+def _check(subject: str, old: str, new: str, reason: str, data: Mapping[str, Any]) -> str:
+    code = data.get("exit_code")
+    return f"A check {new} {subject}, exit {'none' if code is None else code}: {reason}"
+
+
+def _named(words: str) -> Callable[[str, str, str, str, Mapping[str, Any]], str]:
+    return lambda subject, old, new, reason, data: _with(words, reason)
+
+
+def _review(subject: str, old: str, new: str, reason: str, data: Mapping[str, Any]) -> str:
+    return _with(f"The review says {subject.replace('_', ' ')}", reason)
+
+
+def _with(said: str, reason: str) -> str:
+    return f"{said}: {reason}" if reason else said
+
+
+TELLERS: dict[str, Callable[[str, str, str, str, Mapping[str, Any]], str]] = {
+    "goal.submitted": _named("Submitted"),
+    "goal.status": _goal,
+    "goal.cancel_asked": _named("Cancel was asked"),
+    "goal.stuck": _named("The engine failed on this goal"),
+    "goal.unstuck": _named("The engine goes on with it"),
+    "rollout.status": _step,
+    "step.status": _step,
+    "run.status": _run,
+    "run.queued": _queued,
+    "plan.recorded": _plan,
+    "check.ran": _check,
+    "review.recorded": _review,
+    "journal.diverged": _named("The work took another way than its record"),
+    "repository.warning": _named("About the repository"),
+    "branch.refused": _named("No branch was made"),
+}

@@ -1,0 +1,57 @@
+"""What a person decides about a goal: plain forms, each answered with its outcome on the goal's page."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.views.decorators.http import require_POST
+
+from .. import services
+from ..errors import BadInput, IllegalMove
+from ..forms import ActForm
+from ..models import Goal
+from ..selectors.access import goals_for
+
+DONE = {
+    "cancel": "Cancel is asked: nothing new is begun, and what runs stops within seconds.",
+    "pause": "The goal is paused: nothing new is begun, and its work is kept.",
+    "resume": "The goal goes on.",
+    "retry": "This is a new goal that carries the finished steps of the one that you retried.",
+}
+MOVED_ON = "Nothing was changed, because the goal has moved on meanwhile: {error}."
+
+
+@require_POST
+def act(request: HttpRequest, goal_id: UUID, verb: str) -> HttpResponse:
+    """Cancel, pause, resume or retry; whatever comes of it is said on the goal's page."""
+    if verb not in DONE:
+        raise Http404
+    goal = get_object_or_404(goals_for(request.user), pk=goal_id)
+    form = ActForm(request.POST, verb=verb)
+    try:
+        if not form.is_valid():
+            raise BadInput(form.first_error())
+        goal = _do(verb, goal, form, request.user.get_username())
+    except IllegalMove as error:
+        messages.warning(request, MOVED_ON.format(error=error))
+    except BadInput as error:
+        messages.error(request, f"Nothing was changed: {error}.")
+    else:
+        messages.success(request, DONE[verb])
+    return redirect("orchestration:goal-detail", goal.pk)
+
+
+def _do(verb: str, goal: Goal, form: ActForm, by: str) -> Goal:
+    reason = form.cleaned_data["reason"]
+    if verb == "cancel":
+        return services.cancel_goal(goal.pk, by=by, reason=reason)
+    if verb == "resume":
+        return services.resume_goal(goal.pk, limits=form.limits(), by=by)
+    if verb == "retry":
+        return services.retry_goal(goal.pk, by=by)
+    if goal.is_gated:  # the service takes a second pause for done, a person wants to know
+        raise IllegalMove(f"goal {goal.short_id} is {goal.status} already")
+    return services.pause_goal(goal.pk, by=by, reason=reason)

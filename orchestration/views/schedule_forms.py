@@ -1,0 +1,82 @@
+"""The form of a schedule: what a person types, in the words of the service, which alone says what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from django import forms
+from django.http import HttpRequest
+
+from ..budget import NAMES
+from ..models import RecurringGoal, Repository
+from ..selectors.access import repositories_for
+from ..states import MissedPolicy, OverlapPolicy, Strategy
+
+FIRST = ("name", "cron", "zone", "text", "repository", "base_ref", "checks")
+LIMIT_WORDS = {f"max_{name}": name for name in NAMES}
+
+
+class ScheduleForm(forms.Form):
+    key = forms.UUIDField(widget=forms.HiddenInput, initial=uuid4, required=False)
+    name = forms.CharField(label="Name", max_length=120)
+    cron = forms.CharField(label="Cron", max_length=120, help_text="minute hour day-of-month month day-of-week")
+    zone = forms.CharField(
+        label="Time zone", max_length=60, initial="UTC", help_text="IANA name, for example Europe/Berlin"
+    )
+    text = forms.CharField(label="Goal", widget=forms.Textarea, strip=False)
+    repository: forms.ModelChoiceField[Repository] = forms.ModelChoiceField(
+        queryset=None, required=False, label="Repository", empty_label="none: start empty"
+    )
+    base_ref = forms.CharField(label="Start from", max_length=250, required=False, help_text="branch, tag or commit")
+    checks = forms.CharField(
+        label="Checks",
+        widget=forms.Textarea,
+        required=False,
+        help_text="one command a line; exit code 0 proves the goal",
+    )
+    overlap = forms.ChoiceField(label="While an earlier goal is open", choices=OverlapPolicy.choices)
+    missed = forms.ChoiceField(label="Times missed while nothing ran", choices=MissedPolicy.choices)
+    rollouts_wanted = forms.IntegerField(label="Rollouts", min_value=1, max_value=16, initial=1)
+    strategy = forms.ChoiceField(label="Winner", choices=Strategy.choices, required=False)
+    allow_check_edits = forms.BooleanField(label="Check files may be changed by the work", required=False)
+    max_calls = forms.IntegerField(label="Most model calls a goal", min_value=1, required=False)
+    max_tokens = forms.IntegerField(label="Most tokens a goal", min_value=1, required=False)
+    max_commands = forms.IntegerField(label="Most commands a goal", min_value=1, required=False)
+    max_seconds = forms.IntegerField(label="Most seconds a goal", min_value=1, required=False)
+
+    def __init__(self, request: HttpRequest, schedule: RecurringGoal | None = None) -> None:
+        super().__init__(request.POST or None, initial=_initial(schedule) if schedule else None)
+        field = self.fields["repository"]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = repositories_for(request.user)
+        for shown in self.fields.values():
+            if not isinstance(shown.widget, forms.CheckboxInput):
+                shown.widget.attrs["class"] = "input"
+
+    def first(self) -> list[forms.BoundField]:
+        """What everybody fills in."""
+        return [field for field in self if field.name in FIRST]
+
+    def more(self) -> list[forms.BoundField]:
+        """What has a good default; folded, unless something in it is wrong."""
+        return [field for field in self if field.name not in FIRST and not field.is_hidden]
+
+    def more_has_errors(self) -> bool:
+        return any(field.errors for field in self.more())
+
+    def wanted(self) -> dict[str, Any]:
+        """The columns, in the words of `services.add_schedule`."""
+        told = {name: value for name, value in self.cleaned_data.items() if name != "key"}
+        repository = told.pop("repository")
+        limits = {limit: told.pop(word) for word, limit in LIMIT_WORDS.items()}
+        told["limits"] = {name: value for name, value in limits.items() if value}
+        told["checks"] = [line.strip() for line in told["checks"].splitlines() if line.strip()]
+        told["strategy"] = told["strategy"] or Strategy.EARLY_TERMINATION.value
+        return {**told, "repo": repository or ""}
+
+
+def _initial(schedule: RecurringGoal) -> dict[str, Any]:
+    same = [name for name in ScheduleForm.base_fields if hasattr(schedule, name)]
+    limits = {word: schedule.limits.get(limit) for word, limit in LIMIT_WORDS.items()}
+    return {name: getattr(schedule, name) for name in same} | {"checks": "\n".join(schedule.checks)} | limits
