@@ -77,8 +77,8 @@ def _claim(user: Any, key: str, request_sha256: str) -> IdempotencyKey | Answer:
 def _act(mine: IdempotencyKey, act: Callable[[], Answer]) -> Answer:
     with transaction.atomic():
         answer = act()
-        kept = _rows(mine).update(status=answer.status, location=answer.location, answer=answer.body)
-        if not kept:
+        kept = {"status": answer.status, "location": answer.location, "answer": answer.body}
+        if not _rows(mine).update(**kept):
             raise RequestInFlight(IN_FLIGHT_SAYS)
         return answer
 

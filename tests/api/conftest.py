@@ -37,7 +37,7 @@ class Api:
         return self.ask("POST", path, body, **headers)
 
 
-def as_problem(answer: Any, status: int, kind: str = "") -> dict[str, Any]:
+def expect_problem(answer: Any, status: int, kind: str = "") -> dict[str, Any]:
     """The problem in an answer that has to be one."""
     assert answer.status_code == status, answer.content[:500]
     assert answer.headers["Content-Type"] == "application/problem+json"

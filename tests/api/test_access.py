@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from orchestration.models import ApiToken, Goal
 from orchestration.services.access import create_token, revoke_token
-from tests.api.conftest import V1, Api, as_problem
+from tests.api.conftest import V1, Api, expect_problem
 
 
 def test_a_token_opens_and_its_use_is_noted(api: Api, ada: User) -> None:
@@ -29,7 +29,7 @@ def test_a_revoked_an_expired_and_a_locked_users_token_are_401(ada: User) -> Non
     ApiToken.objects.filter(pk=expired.pk).update(expires_at=timezone.now())
     User.objects.filter(pk=ada.pk).update(is_active=False)
     for secret in (one, two, three):
-        found = as_problem(Api(secret).get("/goals"), 401, "not-authenticated")
+        found = expect_problem(Api(secret).get("/goals"), 401, "not-authenticated")
         assert "revoked" in found["detail"]
 
 
@@ -39,15 +39,15 @@ def test_a_revoked_an_expired_and_a_locked_users_token_are_401(ada: User) -> Non
      "Bearer " + "A" * 9000, "Bearer cmk_\x00", "\x00", "Bearer a b c", "Token cmk_x", "\u00e9"],
 )  # fmt: skip
 def test_garbage_in_the_header_is_401_never_500(stranger: Api, header: str) -> None:
-    as_problem(stranger.get("/goals", Authorization=header), 401)
-    as_problem(stranger.post("/goals", {"text": "x"}, Authorization=header), 401)
+    expect_problem(stranger.get("/goals", Authorization=header), 401)
+    expect_problem(stranger.post("/goals", {"text": "x"}, Authorization=header), 401)
 
 
 @pytest.mark.parametrize("name", ["token", "access_token", "api_key", "ACCESS_TOKEN", "q"])
 def test_a_token_in_the_address_is_refused_even_beside_a_good_header(api: Api, stranger: Api, name: str) -> None:
     secret = api.headers["Authorization"].split()[1]
     for asked in (stranger, api):
-        found = as_problem(asked.get(f"/goals?{name}={secret}"), 401)
+        found = expect_problem(asked.get(f"/goals?{name}={secret}"), 401)
         assert "Authorization: Bearer" in found["detail"]
         assert secret not in found["detail"] + found["instance"]
 
@@ -57,7 +57,7 @@ def test_the_panels_session_reads_and_needs_csrf_to_write(ada: User) -> None:
     client.force_login(ada)
     assert client.get(f"{V1}/goals").status_code == 200
     wish = {"data": '{"text": "x"}', "content_type": "application/json"}
-    found = as_problem(client.post(f"{V1}/goals", **wish), 403, "forbidden")
+    found = expect_problem(client.post(f"{V1}/goals", **wish), 403, "forbidden")
     assert "CSRF" in found["detail"]
     client.get("/login/")
     token = client.cookies["csrftoken"].value

@@ -17,7 +17,7 @@ from rest_framework.renderers import JSONRenderer
 from orchestration import services
 from orchestration.models import Artifact, Call, Goal
 from orchestration.services.access import create_token
-from tests.api.conftest import Api, as_problem
+from tests.api.conftest import Api, expect_problem
 from tests.support import rows
 
 OWNED = ["goals", "rollouts", "plans", "steps", "runs", "calls", "reviews", "artifacts", "schedules"]
@@ -55,7 +55,7 @@ def test_whoever_may_sees_rows_and_a_stranger_is_asked_who_he_is(
     assert page["results"], name
     assert set(page) == {"next", "previous", "results"}
     answer = stranger.get(f"/{name}")
-    as_problem(answer, 401, "not-authenticated")
+    expect_problem(answer, 401, "not-authenticated")
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
@@ -73,9 +73,9 @@ def test_a_row_is_shown_by_its_id_and_is_not_there_for_others(
     shown = api.get(f"/{name}/{row}").json()
     assert str(shown["id"]) == row
     assert set(listed) <= set(shown)
-    as_problem(stranger.get(f"/{name}/{row}"), 401)
+    expect_problem(stranger.get(f"/{name}/{row}"), 401)
     if name in OWNED:
-        as_problem(bobs.get(f"/{name}/{row}"), 404, "not-found")
+        expect_problem(bobs.get(f"/{name}/{row}"), 404, "not-found")
 
 
 @pytest.mark.parametrize("name", OWNED)
@@ -84,7 +84,7 @@ def test_a_row_is_shown_by_its_id_and_is_not_there_for_others(
     [str(uuid.UUID(int=7)), "0", "99999999999999999999999999", "nonsense", "%00", "%F0%9F%92%A9", "a" * 300, "%ff"],
 )
 def test_an_id_of_nothing_is_404(api: Api, world: Goal, name: str, row: str) -> None:
-    as_problem(api.get(f"/{name}/{row}"), 404, "not-found")
+    expect_problem(api.get(f"/{name}/{row}"), 404, "not-found")
 
 
 def test_a_superuser_sees_what_others_own(world: Goal, api: Api) -> None:
@@ -121,7 +121,7 @@ def test_a_goals_own_rows_are_found_by_its_id(api: Api, ada: User, world: Goal, 
     ],
 )  # fmt: skip
 def test_a_query_that_cannot_be_read_is_400_and_says_where(api: Api, world: Goal, query: str) -> None:
-    found = as_problem(api.get(f"/goals?{query}"), 400, "unreadable")
+    found = expect_problem(api.get(f"/goals?{query}"), 400, "unreadable")
     assert found["errors"][0]["parameter"] == query.split("=")[0]
     assert found["errors"][0]["detail"]
 
@@ -134,12 +134,12 @@ def test_a_query_that_cannot_be_read_is_400_and_says_where(api: Api, world: Goal
 )  # fmt: skip
 def test_a_forged_cursor_is_400_and_never_reaches_the_database(api: Api, world: Goal, name: str, place: Any) -> None:
     forged = base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
-    as_problem(api.get(f"/{name}?cursor={forged}"), 400, "unreadable")
+    expect_problem(api.get(f"/{name}?cursor={forged}"), 400, "unreadable")
 
 
 @pytest.mark.parametrize("name", ["runs", "calls", "steps", "events", "schedules", "artifacts", "rollouts"])
 def test_a_filter_with_a_typo_is_refused_not_ignored(api: Api, world: Goal, name: str) -> None:
-    found = as_problem(api.get(f"/{name}?gaol=1"), 400)
+    found = expect_problem(api.get(f"/{name}?gaol=1"), 400)
     assert "goal" in found["detail"] or "paused" in found["detail"]
 
 
@@ -230,15 +230,15 @@ def test_an_artifacts_bytes_are_an_attachment_that_can_be_checked(api: Api, bobs
     assert len(answer.content) == row.size
     again = api.get(f"/artifacts/{row.pk}/content", **{"If-None-Match": f'W/"x", "{row.sha256}"'})
     assert (again.status_code, again.content) == (304, b"")
-    as_problem(bobs.get(f"/artifacts/{row.pk}/content"), 404)
+    expect_problem(bobs.get(f"/artifacts/{row.pk}/content"), 404)
 
 
 def test_an_artifact_of_nobody_is_for_superusers_and_a_damaged_one_says_so(api: Api, world: Goal) -> None:
     row = rows.foreign_artifact()
-    as_problem(api.get(f"/artifacts/{row.pk}"), 404)
+    expect_problem(api.get(f"/artifacts/{row.pk}"), 404)
     boss = Api(create_token(user=User.objects.create_superuser("boss"), name="all")[1])
     assert boss.get(f"/artifacts/{row.pk}").json()["id"] == row.pk
-    assert "damaged" in as_problem(boss.get(f"/artifacts/{row.pk}/content"), 404)["detail"]
+    assert "damaged" in expect_problem(boss.get(f"/artifacts/{row.pk}/content"), 404)["detail"]
 
 
 def test_a_queue_that_nobody_serves_says_which_command_starts_a_worker(api: Api, world: Goal) -> None:

@@ -14,7 +14,7 @@ from django.test import Client, RequestFactory
 from orchestration import errors
 from orchestration.api import problems
 from orchestration.api.problems import handle
-from tests.api.conftest import Api, as_problem
+from tests.api.conftest import Api, expect_problem
 from tests.support.installation import BASE
 
 COMMITTED = BASE / "docs" / "openapi.yaml"
@@ -71,7 +71,7 @@ def test_the_pages_work_offline_and_only_there_styles_may_be_inline(reader: Clie
 def test_the_document_is_served_to_whoever_may_use_the_api(api: Api, reader: Client, stranger: Api) -> None:
     for answer in (api.get("/openapi.yaml"), reader.get("/api/v1/openapi.yaml")):
         assert yaml.safe_load(answer.content)["info"]["title"] == "CompyMac control panel"
-    as_problem(stranger.get("/openapi.yaml"), 401)
+    expect_problem(stranger.get("/openapi.yaml"), 401)
 
 
 def test_a_broken_view_answers_500_without_its_secrets() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from orchestration import services
+from orchestration import services, streaming
 from orchestration.models import Budget, Event, Goal, Rollout
-from tests.api.conftest import Api, as_problem
+from tests.api.conftest import Api, expect_problem
 from tests.support import rows
 
 VERBS = ["cancel", "pause", "resume", "retry"]
@@ -80,7 +80,7 @@ def test_a_repository_is_named_by_its_id_or_its_path(api: Api, tmp_path: Path, n
     ],
 )  # fmt: skip
 def test_a_body_of_the_wrong_shape_is_422_and_says_where(api: Api, body: Any, where: str) -> None:
-    found = as_problem(api.post("/goals", json.dumps(body)), 422, "unusable-value")
+    found = expect_problem(api.post("/goals", json.dumps(body)), 422, "unusable-value")
     assert where in {error["pointer"] for error in found["errors"]}, found["errors"]
     assert not Goal.objects.exists()
 
@@ -97,7 +97,7 @@ def test_a_body_of_the_wrong_shape_is_422_and_says_where(api: Api, body: Any, wh
     ],
 )  # fmt: skip
 def test_a_value_that_cannot_be_used_is_422_with_the_services_sentence(api: Api, more: Any, said: str) -> None:
-    found = as_problem(api.post("/goals", {"text": "x"} | more), 422, "unusable-value")
+    found = expect_problem(api.post("/goals", {"text": "x"} | more), 422, "unusable-value")
     assert said in found["detail"]
     assert not Goal.objects.exists()
 
@@ -109,7 +109,7 @@ def test_a_value_that_cannot_be_used_is_422_with_the_services_sentence(api: Api,
     ids=range(9),
 )  # fmt: skip
 def test_a_body_that_is_no_json_is_400_or_422_never_500(api: Api, body: bytes) -> None:
-    found = as_problem(api.post("/goals", body), api.post("/goals", body).status_code)
+    found = expect_problem(api.post("/goals", body), api.post("/goals", body).status_code)
     assert found["status"] in (400, 422)
 
 
@@ -117,41 +117,41 @@ def test_a_context_that_no_database_could_hold_is_refused(api: Api) -> None:
     deep: Any = "x"
     for _ in range(70):
         deep = [deep]
-    as_problem(api.post("/goals", {"text": "x", "context": {"a": deep}}), 400, "unreadable")
+    expect_problem(api.post("/goals", {"text": "x", "context": {"a": deep}}), 400, "unreadable")
 
 
 def test_a_body_that_is_too_large_is_413_and_another_type_415(api: Api) -> None:
-    as_problem(api.post("/goals", b" " * (1024 * 1024 + 1)), 413, "too-large")
-    as_problem(api.post("/goals", b"text=x", content_type="application/x-www-form-urlencoded"), 415)
-    as_problem(api.post("/goals", b"text=x", content_type="nonsense"), 415)
+    expect_problem(api.post("/goals", b" " * (1024 * 1024 + 1)), 413, "too-large")
+    expect_problem(api.post("/goals", b"text=x", content_type="application/x-www-form-urlencoded"), 415)
+    expect_problem(api.post("/goals", b"text=x", content_type="nonsense"), 415)
 
 
 def test_other_methods_media_types_and_addresses_are_problems_too(api: Api, stranger: Api, goal: Goal) -> None:
-    as_problem(api.ask("PUT", "/goals", {}), 405)
-    as_problem(api.ask("DELETE", f"/goals/{goal.pk}"), 405)
-    as_problem(api.ask("OPTIONS", "/goals"), 405)
-    as_problem(api.get(f"/goals/{goal.pk}/cancel"), 405)
-    as_problem(api.get("/goals", Accept="text/html"), 406)
+    expect_problem(api.ask("PUT", "/goals", {}), 405)
+    expect_problem(api.ask("DELETE", f"/goals/{goal.pk}"), 405)
+    expect_problem(api.ask("OPTIONS", "/goals"), 405)
+    expect_problem(api.get(f"/goals/{goal.pk}/cancel"), 405)
+    expect_problem(api.get("/goals", Accept="text/html"), 406)
     for path in ("/", "/goals/", "/goal", f"/goals/{goal.pk}/", "/api/", "/api/v2/goals", "/api/v1/../x"):
-        as_problem(api.get(path), 404)
-        as_problem(stranger.post(path, {}), 404)
-    as_problem(stranger.get("/goals", Host="elsewhere.example.org"), 400)
+        expect_problem(api.get(path), 404)
+        expect_problem(stranger.post(path, {}), 404)
+    expect_problem(stranger.get("/goals", Host="elsewhere.example.org"), 400)
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_only_whoever_may_see_a_goal_steers_it(api: Api, bobs: Api, stranger: Api, goal: Goal, verb: str) -> None:
-    as_problem(stranger.post(f"/goals/{goal.pk}/{verb}"), 401)
-    as_problem(bobs.post(f"/goals/{goal.pk}/{verb}"), 404, "not-found")
-    as_problem(api.post(f"/goals/{uuid.UUID(int=7)}/{verb}"), 404)
+    expect_problem(stranger.post(f"/goals/{goal.pk}/{verb}"), 401)
+    expect_problem(bobs.post(f"/goals/{goal.pk}/{verb}"), 404, "not-found")
+    expect_problem(api.post(f"/goals/{uuid.UUID(int=7)}/{verb}"), 404)
     goal.refresh_from_db()
     assert (goal.status, goal.cancelled_at) == ("planning", None)
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_knows_its_fields(api: Api, goal: Goal, verb: str) -> None:
-    as_problem(api.post(f"/goals/{goal.pk}/{verb}", {"because": "x"}), 422)
-    as_problem(api.post(f"/goals/{goal.pk}/{verb}", [1]), 422)
-    as_problem(api.post(f"/goals/{goal.pk}/{verb}?reason=x", {}), 400)
+    expect_problem(api.post(f"/goals/{goal.pk}/{verb}", {"because": "x"}), 422)
+    expect_problem(api.post(f"/goals/{goal.pk}/{verb}", [1]), 422)
+    expect_problem(api.post(f"/goals/{goal.pk}/{verb}?reason=x", {}), 400)
 
 
 def test_a_goal_is_paused_resumed_cancelled_and_retried(api: Api, ada: User, goal: Goal) -> None:
@@ -162,12 +162,12 @@ def test_a_goal_is_paused_resumed_cancelled_and_retried(api: Api, ada: User, goa
     resumed = api.post(f"{path}/resume", {"limits": {"calls": 500}})
     assert (resumed.status_code, resumed.json()["cost"]["max_calls"]) == (202, 500)
     assert resumed.headers["Location"] == f"/api/v1{path}"
-    as_problem(api.post(f"{path}/resume"), 409, "illegal-move")
-    as_problem(api.post(f"{path}/retry"), 409, "illegal-move")
+    expect_problem(api.post(f"{path}/resume"), 409, "illegal-move")
+    expect_problem(api.post(f"{path}/retry"), 409, "illegal-move")
     cancelled = api.post(f"{path}/cancel", {"reason": "another way"})
     assert (cancelled.status_code, cancelled.json()["status"]) == (202, "cancelled")
-    as_problem(api.post(f"{path}/cancel"), 409, "illegal-move")
-    as_problem(api.post(f"{path}/pause"), 409, "illegal-move")
+    expect_problem(api.post(f"{path}/cancel"), 409, "illegal-move")
+    expect_problem(api.post(f"{path}/pause"), 409, "illegal-move")
     again = api.post(f"{path}/retry", {"limits": {"calls": 7}})
     assert again.status_code == 202
     shown = api.get(again.headers["Location"]).json()
@@ -178,16 +178,16 @@ def test_a_goal_is_paused_resumed_cancelled_and_retried(api: Api, ada: User, goa
 
 def test_a_goal_that_paused_at_a_limit_needs_a_higher_one(api: Api, goal: Goal) -> None:
     services.pause_goal(goal.pk, cap="calls", reason="20 of 20 model calls are used")
-    as_problem(api.post(f"/goals/{goal.pk}/resume"), 422, "unusable-value")
+    expect_problem(api.post(f"/goals/{goal.pk}/resume"), 422, "unusable-value")
     low = Budget.objects.get(goal=goal).max_calls
-    as_problem(api.post(f"/goals/{goal.pk}/resume", {"limits": {"calls": low}}), 422)
+    expect_problem(api.post(f"/goals/{goal.pk}/resume", {"limits": {"calls": low}}), 422)
     assert api.post(f"/goals/{goal.pk}/resume", {"limits": {"calls": low + 1}}).status_code == 202
 
 
 def test_a_reason_is_one_clean_line(api: Api, goal: Goal) -> None:
     for reason in ("\x1b[2J", "two\nlines", "x" * 501, "\u0000", 5):
-        as_problem(api.post(f"/goals/{goal.pk}/cancel", {"reason": reason}), 422)
-        as_problem(api.post(f"/goals/{goal.pk}/pause", {"reason": reason}), 422)
+        expect_problem(api.post(f"/goals/{goal.pk}/cancel", {"reason": reason}), 422)
+        expect_problem(api.post(f"/goals/{goal.pk}/pause", {"reason": reason}), 422)
 
 
 def test_filters_are_the_pages_own(api: Api, ada: User, tmp_path: Path) -> None:
@@ -217,18 +217,18 @@ def test_the_result_is_a_patch_and_a_bundle(api: Api, bobs: Api, ada: User) -> N
         assert bundle.content.startswith(b"# v2 git bundle")
         assert bundle.headers["Content-Security-Policy"] == "sandbox"
         for name in ("patch", "bundle"):
-            as_problem(bobs.get(f"{path}/{name}"), 404)
-            as_problem(api.get(f"{path}/{name}?x=1"), 400)
+            expect_problem(bobs.get(f"{path}/{name}"), 404)
+            expect_problem(api.get(f"{path}/{name}?x=1"), 400)
 
 
 def test_a_goal_without_a_result_says_what_is_missing(api: Api, ada: User, goal: Goal) -> None:
-    assert "no patch (yet)" in as_problem(api.get(f"/goals/{goal.pk}/patch"), 404)["detail"]
-    assert "no commits (yet)" in as_problem(api.get(f"/goals/{goal.pk}/bundle"), 404)["detail"]
+    assert "no patch (yet)" in expect_problem(api.get(f"/goals/{goal.pk}/patch"), 404)["detail"]
+    assert "no commits (yet)" in expect_problem(api.get(f"/goals/{goal.pk}/bundle"), 404)["detail"]
     many = services.submit_goal("x", by=ada, rollouts=3)
-    assert "none of goal" in as_problem(api.get(f"/goals/{many.pk}/patch"), 404)["detail"]
+    assert "none of goal" in expect_problem(api.get(f"/goals/{many.pk}/patch"), 404)["detail"]
     chosen = many.rollouts.get(number=2)
     Goal.objects.filter(pk=many.pk).update(selected=chosen)
-    assert "rollout 2" in as_problem(api.get(f"/goals/{many.pk}/patch"), 404)["detail"]
+    assert "rollout 2" in expect_problem(api.get(f"/goals/{many.pk}/patch"), 404)["detail"]
     assert Rollout.objects.filter(goal=many).count() == 3
 
 
@@ -240,11 +240,11 @@ def test_the_events_of_a_goal_come_in_order_and_after_a_number(api: Api, bobs: A
     assert later == listed[2:]
     ends = api.get(f"/goals/{goal.pk}/events?kind=goal.status&page_size=1").json()
     assert ends["results"][0]["kind"] == "goal.status"
-    as_problem(api.get(f"/goals/{goal.pk}/events?after=x"), 400)
-    as_problem(api.get(f"/goals/{goal.pk}/events?after={2**40}"), 400)
-    as_problem(api.get(f"/goals/{goal.pk}/events?goal={goal.pk}"), 400)
-    as_problem(bobs.get(f"/goals/{goal.pk}/events"), 404)
-    as_problem(bobs.get(f"/goals/{goal.pk}/events", Accept="text/event-stream"), 404)
+    expect_problem(api.get(f"/goals/{goal.pk}/events?after=x"), 400)
+    expect_problem(api.get(f"/goals/{goal.pk}/events?after={2**40}"), 400)
+    expect_problem(api.get(f"/goals/{goal.pk}/events?goal={goal.pk}"), 400)
+    expect_problem(bobs.get(f"/goals/{goal.pk}/events"), 404)
+    expect_problem(bobs.get(f"/goals/{goal.pk}/events", Accept="text/event-stream"), 404)
 
 
 def test_the_answer_says_which_request_it_was(api: Api, goal: Goal) -> None:
@@ -253,3 +253,11 @@ def test_the_answer_says_which_request_it_was(api: Api, goal: Goal) -> None:
         own = api.get("/goals", **{"X-Request-ID": odd}).headers["X-Request-ID"]
         assert uuid.UUID(own)
         assert own != odd
+
+
+def test_a_server_full_of_streams_says_when_to_come_back(api: Api, goal: Goal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "open_streams", streaming.MOST)
+    answer = api.get(f"/goals/{goal.pk}/events", Accept="text/event-stream")
+    expect_problem(answer, 503, "unavailable")
+    assert answer.headers["Retry-After"] == "30"
+    assert api.get(f"/goals/{goal.pk}/events").status_code == 200, "a page is no stream"

@@ -14,7 +14,7 @@ from django.utils import timezone
 from orchestration.errors import KeyReused, RequestInFlight
 from orchestration.models import Goal, IdempotencyKey, RecurringGoal
 from orchestration.services.idempotency import Answer, answer_once
-from tests.api.conftest import Api, as_problem
+from tests.api.conftest import Api, expect_problem
 
 KEY = {"Idempotency-Key": "2f0b5f0e"}
 WISH = {"text": "Make the tests pass", "limits": {"calls": 9}}
@@ -33,9 +33,9 @@ def test_the_same_request_again_is_the_same_goal_and_the_same_answer(api: Api) -
 
 def test_another_request_under_the_same_key_is_422(api: Api) -> None:
     one = api.post("/goals", WISH, **KEY)
-    as_problem(api.post("/goals", {"text": "another"}, **KEY), 422, "idempotency-key-reused")
-    as_problem(api.post(f"/goals/{one.json()['id']}/cancel", WISH, **KEY), 422)
-    as_problem(api.post(f"/goals/{one.json()['id']}/cancel", {}, **KEY), 422, "idempotency-key-reused")
+    expect_problem(api.post("/goals", {"text": "another"}, **KEY), 422, "idempotency-key-reused")
+    expect_problem(api.post(f"/goals/{one.json()['id']}/cancel", WISH, **KEY), 422)
+    expect_problem(api.post(f"/goals/{one.json()['id']}/cancel", {}, **KEY), 422, "idempotency-key-reused")
     assert Goal.objects.count() == 1
 
 
@@ -47,7 +47,7 @@ def test_each_user_has_keys_of_their_own_and_without_one_each_request_counts(api
 
 
 def test_a_request_that_was_refused_leaves_its_key_free(api: Api) -> None:
-    as_problem(api.post("/goals", {"text": "x", "repository": "/etc"}, **KEY), 422)
+    expect_problem(api.post("/goals", {"text": "x", "repository": "/etc"}, **KEY), 422)
     assert not IdempotencyKey.objects.exists()
     assert api.post("/goals", WISH, **KEY).status_code == 202
 
@@ -61,7 +61,7 @@ def test_a_key_is_forgotten_after_a_day(api: Api) -> None:
 
 @pytest.mark.parametrize("key", ["", " ", "two words", "x" * 121, "\u00e9", "a\tb"])
 def test_a_key_that_is_none_is_400(api: Api, key: str) -> None:
-    as_problem(api.post("/goals", WISH, **{"Idempotency-Key": key}), 400)
+    expect_problem(api.post("/goals", WISH, **{"Idempotency-Key": key}), 400)
     assert not Goal.objects.exists()
 
 
@@ -82,7 +82,7 @@ def once(user: User, act: Any, digest: str = "d") -> Answer:
 
 def test_a_key_in_flight_is_409_and_is_taken_over_from_the_dead_after_a_minute(api: Api, ada: User) -> None:
     IdempotencyKey.objects.create(user=ada, key="api:2f0b5f0e", request_sha256="x")
-    as_problem(api.post("/goals", WISH, **KEY), 422, "idempotency-key-reused")
+    expect_problem(api.post("/goals", WISH, **KEY), 422, "idempotency-key-reused")
     IdempotencyKey.objects.all().delete()
 
     def another_comes_meanwhile() -> Answer:
@@ -100,7 +100,7 @@ def test_an_in_flight_key_is_answered_409_with_retry_after(api: Api, ada: User) 
     api.post("/goals", WISH, **KEY)
     IdempotencyKey.objects.update(status=None, answer=None)
     answer = api.post("/goals", WISH, **KEY)
-    as_problem(answer, 409, "request-in-flight")
+    expect_problem(answer, 409, "request-in-flight")
     assert answer.headers["Retry-After"] == "1"
     IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(seconds=61))
     assert api.post("/goals", WISH, **KEY).status_code == 202

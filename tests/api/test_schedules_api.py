@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from orchestration.models import Goal, RecurringGoal
-from tests.api.conftest import Api, as_problem
+from tests.api.conftest import Api, expect_problem
 from tests.support import rows
 
 NIGHTLY = {"name": "nightly tests", "cron": "30 2 * * *", "zone": "Europe/Berlin", "text": "Make the tests pass"}
@@ -45,8 +45,8 @@ def test_a_schedule_is_made_and_says_when_it_is_due(api: Api, tmp_path: Path) ->
     ],
 )  # fmt: skip
 def test_a_schedule_that_makes_no_sense_is_422(api: Api, schedule: RecurringGoal, wrong: Any, said: str) -> None:
-    assert said in as_problem(api.post("/schedules", NIGHTLY | wrong), 422)["detail"]
-    assert said in as_problem(api.ask("PATCH", f"/schedules/{schedule.pk}", wrong), 422)["detail"]
+    assert said in expect_problem(api.post("/schedules", NIGHTLY | wrong), 422)["detail"]
+    assert said in expect_problem(api.ask("PATCH", f"/schedules/{schedule.pk}", wrong), 422)["detail"]
     assert RecurringGoal.objects.get().cron == "30 2 * * *"
 
 
@@ -75,7 +75,7 @@ def test_a_schedule_is_run_now_paused_resumed_and_removed(api: Api, schedule: Re
     assert api.post(f"{path}/resume").json()["is_paused"] is False
     removed = api.ask("DELETE", path)
     assert (removed.status_code, removed.content) == (204, b"")
-    as_problem(api.get(path), 404)
+    expect_problem(api.get(path), 404)
     assert Goal.objects.count() == 1, "its goals stay"
 
 
@@ -84,10 +84,10 @@ def test_only_its_owner_steers_a_schedule(
     bobs: Api, api: Api, stranger: Api, schedule: RecurringGoal, verb: str
 ) -> None:
     method = "POST" if verb else "DELETE"
-    as_problem(stranger.ask(method, f"/schedules/{schedule.pk}{verb}"), 401)
-    as_problem(bobs.ask(method, f"/schedules/{schedule.pk}{verb}"), 404)
-    as_problem(bobs.ask("PATCH", f"/schedules/{schedule.pk}", {"name": "mine"}), 404)
-    as_problem(api.ask(method, f"/schedules/{uuid.UUID(int=7)}{verb}"), 404)
+    expect_problem(stranger.ask(method, f"/schedules/{schedule.pk}{verb}"), 401)
+    expect_problem(bobs.ask(method, f"/schedules/{schedule.pk}{verb}"), 404)
+    expect_problem(bobs.ask("PATCH", f"/schedules/{schedule.pk}", {"name": "mine"}), 404)
+    expect_problem(api.ask(method, f"/schedules/{uuid.UUID(int=7)}{verb}"), 404)
     schedule.refresh_from_db()
     assert (schedule.name, schedule.is_paused, Goal.objects.count()) == ("nightly tests", False, 0)
 
@@ -97,4 +97,4 @@ def test_a_schedule_whose_repository_is_gone_says_so_when_it_is_run(api: Api, ad
     answer = api.post(f"/schedules/{schedule.pk}/run")
     assert answer.status_code in (202, 422)
     if answer.status_code == 422:
-        assert "folder" in as_problem(answer, 422)["detail"]
+        assert "folder" in expect_problem(answer, 422)["detail"]
