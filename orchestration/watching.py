@@ -19,9 +19,7 @@ LATE_COMMIT = timedelta(
     seconds=60
 )  # a transaction that ended a command is visible within this time after its own clock
 WAITING = frozenset({GoalStatus.PAUSED, GoalStatus.AWAITING_APPROVAL})
-NO_WORKER = (
-    "no worker is running, so nothing happens yet; start one with: make up (or, beside a Redis that runs: manage.py worker)"
-)
+NO_WORKER = "no worker is running, so nothing happens yet; start one with: make up (or, beside a Redis that runs: manage.py worker)"
 QUIET_KINDS = frozenset({"run.queued", "step.status", "rollout.status"})
 
 
