@@ -3,10 +3,11 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 # `make up LLM_API_KEY=… PORT=…` reaches the command by its environment, never by argv: make exports what it is given, and only that.
 QUICK := -m "not services and not browser" -n 2
-SLOW := -m "services and not browser"
+# these wait more than they work
+SLOW := -m "services and not browser" -n 3
 LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header
 
-.PHONY: help setup demo up env browser test test-sqlite test-postgres check screenshots schema-test openapi lock clean
+.PHONY: help setup demo up env browser test test-sqlite test-postgres test-services check screenshots schema-test openapi lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +27,7 @@ env: ## .env with random keys, if there is none (for docker compose; `make up` d
 	@scripts/setup
 	@$(PY) manage.py up --only-env
 
-test: ## all tests, on SQLite and on PostgreSQL
+test: ## all tests on SQLite, and on PostgreSQL those that use a database and need no worker processes
 	@scripts/setup --dev
 	@$(MAKE) --no-print-directory test-sqlite test-postgres
 
@@ -36,11 +37,15 @@ test-sqlite: ## all tests on SQLite
 
 test-postgres: ## the tests that use a database, on a PostgreSQL of their own
 	@$(PY) -m tests.support.postgres -- $(PY) -m pytest -q $(QUICK) --database-only
+
+test-services: ## the tests with worker processes once more, on a PostgreSQL of their own
+	@scripts/setup --dev
 	@$(PY) -m tests.support.postgres -- $(PY) -m pytest -q $(SLOW) --database-only
 
-browser: ## a person's way in a real browser (needs chromium; PICTURES=folder keeps a picture of each page)
-	@scripts/setup --dev
+browser: ## a person's way in a real browser (PICTURES=folder keeps a picture of each page)
+	@scripts/setup --dev --browser
 	@$(PY) -m pytest -q -m browser tests/browser
+	@$(PY) -m pytest -q -m browser tests/schedules
 
 check: ## lint, format, types, import rules, migrations; no services
 	@scripts/setup --dev
@@ -50,8 +55,8 @@ check: ## lint, format, types, import rules, migrations; no services
 	@.venv/bin/lint-imports --no-cache
 	@DATA_DIR="$$(mktemp -d)" $(PY) manage.py makemigrations --check --dry-run
 
-screenshots: ## pictures of the panel with the demo goal, into docs/images (needs chromium)
-	@scripts/setup --dev
+screenshots: ## pictures of the panel with the demo goal, into docs/images
+	@scripts/setup --dev --browser
 	@$(PY) scripts/screenshots.py
 
 schema-test: ## schemathesis over the whole API, on a live server with a seeded database (about a minute)

@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 from orchestration import dispatch, services
 from orchestration.models import RecurringGoal
 
-pytestmark = [pytest.mark.services, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 CHROMIUM = "/usr/bin/chromium"
 LONG = "long" * 29
 FIT = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
