@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 import redis
@@ -32,6 +32,8 @@ AGAIN = 30  # seconds, for a client that found no room
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 open_streams = 0
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Tell = Callable[[Event], dict[str, Any]]
 
 
@@ -56,10 +58,10 @@ async def follow(goal_id: UUID, after: int, tell: Tell | None = None) -> AsyncIt
     ends = time.monotonic() + LASTS
     heard, used = "0", None
     try:
-        key = await sync_to_async(_key)(goal_id)
+        key = await _ask(_key, goal_id)
         yield "retry: 2000\n\n"
         while time.monotonic() < ends:
-            told, newest, over, now_used = await sync_to_async(_look)(goal_id, after, tell)
+            told, newest, over, now_used = await _ask(_look, goal_id, after, tell)
             if after > newest:
                 after = 0  # nobody has seen what has not happened yet: from the beginning
             for number, data in told:
@@ -92,6 +94,16 @@ async def _listen(bell: redis.asyncio.Redis, key: str, heard: str) -> str:
         return heard
     entry = rung[0][1][-1][0] if rung else heard
     return entry.decode() if isinstance(entry, bytes) else str(entry)
+
+
+async def _ask(question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """In a thread. `sync_to_async` swallows a cancellation that comes while the thread runs, and Django cancels once, when the client
+    has gone: without the look at `cancelling` the stream would go on for nobody until its ten minutes are over."""
+    answer = await sync_to_async(question)(*args, **kwargs)
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+    return answer
 
 
 def _key(goal_id: UUID) -> str:

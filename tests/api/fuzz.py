@@ -63,7 +63,7 @@ def argv(folder: Path, url: str, token: str, more: list[str]) -> list[str]:
 
 def config(ids: dict[str, list[Any]]) -> str:
     """Real ids for the paths of each collection, and for `?goal=`."""
-    lines: list[str] = []
+    lines = ["[cache]", "enabled = false"]  # what an earlier run found would make this one another
     for name, found in ids.items():
         lines += [f"[dictionaries.{name}]", f"values = {json.dumps(found)}"]
     for name in ids:
