@@ -90,7 +90,7 @@ def clean_repository(repo: str | os.PathLike[str], *, allow: bool) -> str:
     if not allow and not any(path.is_relative_to(root) for root in settings.REPO_ROOTS):
         # what was typed is repeated, never where it leads: that is nobody's business who may not read it
         raise BadInput(
-            f"{shown(repo)} is neither registered nor below REPO_ROOTS "
+            f"{shown(repo)} is not registered and not below REPO_ROOTS "
             f"({', '.join(map(str, settings.REPO_ROOTS)) or 'empty'}): on its machine, {REGISTER} PATH"
         )
     try:

@@ -15,7 +15,7 @@ from .chips import chips, complaints, edge, filters_in, without_status
 
 
 @require_safe
-def goal_list(request: HttpRequest, **_: object) -> HttpResponse:
+def goal_list(request: HttpRequest) -> HttpResponse:
     goals, query = goals_for(request.user), request.GET
     chosen, place = GoalFilter(query, queryset=goals), Place(query)
     every_status = GoalFilter(without_status(query), queryset=goals)

@@ -119,6 +119,8 @@ def test_a_token_is_shown_once_and_works(owner: Client, ada: User) -> None:
     answer = owner.post("/tokens/", {"key": key, "name": "nightly <b>", "days": "7"})
     secret = re.search(r"cmk_[\w-]{43}", answer.content.decode()).group()  # type: ignore[union-attr]
     assert "no-store" in answer.headers["Cache-Control"]
+    address = re.search(r"http://testserver(/api/\S+)</code>", answer.content.decode()).group(1)  # type: ignore[union-attr]
+    assert Client().get(address, headers={"Authorization": f"Bearer {secret}"}).status_code == 200
     found = find_token(secret)
     assert found is not None
     assert found.user == ada
