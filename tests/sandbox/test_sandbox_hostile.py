@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import json
 import os
 import shutil
@@ -389,13 +390,24 @@ class TestWriting:
         assert (sandbox.read("a"), sandbox.read("b")) == (b"old\n", b"new")
 
 
+# what `agents.sandbox` imports, for a Python that has nothing installed
+BROUGHT = (
+    *("pyseccomp", "httpx", "httpcore", "h11", "anyio", "certifi", "idna", "sniffio", "typing_extensions"),
+    *("pydantic", "pydantic_core", "annotated_types", "typing_inspection", "tenacity"),
+)
+
+
 @pytest.fixture
 def everybodys() -> Iterator[Path]:
     """The project's sources where an ordinary user can read them."""
     folder = Path("/tmp") / f"compymac-sources-{os.getpid()}"
     shutil.copytree(REPOSITORY / "agents", folder / "agents", ignore=shutil.ignore_patterns("__pycache__"))
-    site = Path(pyseccomp.__file__)
-    shutil.copy(site, folder / site.name)
+    for name in BROUGHT:
+        found = importlib.util.find_spec(name)
+        if found and found.submodule_search_locations:
+            shutil.copytree(found.submodule_search_locations[0], folder / name)
+        elif found and found.origin:
+            shutil.copy(found.origin, folder)
     yield folder
     shutil.rmtree(folder)
 
