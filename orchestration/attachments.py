@@ -29,4 +29,5 @@ def attachment(data: bytes, name: str, media_type: str) -> HttpResponse:
 def artifact_attachment(row: Artifact) -> HttpResponse:
     """An artifact's bytes. Raises NotFound when they are gone or damaged."""
     ending = ENDINGS.get(row.media_type, "bin")
-    return attachment(load_blob(row.pk), f"{row.kind}-{row.sha256[:8]}.{ending}", row.media_type)
+    whose = f"{str(row.goal_id)[:8]}-" if row.goal_id else ""
+    return attachment(load_blob(row.pk), f"{row.kind}-{whose}{row.sha256[:8]}.{ending}", row.media_type)
