@@ -162,7 +162,7 @@ def test_clients_that_vanish_leave_the_server_as_it_was(asks: httpx.Client, web:
     goal = services.submit_goal("Make the tests pass", by=ada)
     address = f"{web.url}/api/v1/goals/{goal.pk}/events"
     accept = {"Accept": "text/event-stream", "Authorization": asks.headers["Authorization"]}
-    assert asks.get(f"/goals/{goal.pk}").status_code == 200  # PostgreSQL's pool starts its threads with the first question
+    asks.get(f"/goals/{goal.pk}").raise_for_status()  # PostgreSQL's pool starts its threads with the first question
     before = web.threads()
     with ExitStack() as stack:
         for _ in range(12):
