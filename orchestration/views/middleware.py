@@ -1,4 +1,4 @@
-"""Nobody sees a page without a login, and a login that ran out sends the *page* to the login form, never a fragment."""
+"""What holds for every page: nobody sees one without a login, and a row that has gone meanwhile is "not found"."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import resolve_url
 from django.utils.http import urlencode
+from django.views.defaults import page_not_found
 from django_htmx.http import HttpResponseClientRedirect
+
+from ..errors import NotFound
 
 
 class LoginRequired(LoginRequiredMiddleware):
@@ -27,3 +30,7 @@ class LoginRequired(LoginRequiredMiddleware):
             login = resolve_url(self.get_login_url(view_func))
             return HttpResponseClientRedirect(f"{login}?{urlencode({REDIRECT_FIELD_NAME: where})}")
         return super().handle_no_permission(request, view_func)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """A service finds out under its lock that somebody else removed the row after the view had read it."""
+        return page_not_found(request, exception) if isinstance(exception, NotFound) else None

@@ -171,3 +171,20 @@ def test_a_page_takes_the_same_queries_for_one_and_for_many(ada: Client, page: s
             ada.get(url)
         counts.append(len(asked))
     assert counts[0] == counts[1]
+
+
+def test_a_schedule_that_goes_while_its_page_is_posted_is_not_found(ada: Client) -> None:
+    """As two who press Remove at once: the slower one's row goes after its view has read it."""
+    schedule = added(ada)
+    page = reverse("orchestration:schedule-detail", args=[schedule.pk])
+
+    def gone_meanwhile(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        answer = execute(sql, params, many, context)
+        if sql.startswith("SELECT") and 'FROM "orchestration_recurringgoal"' in sql:
+            hook.__exit__(None, None, None)
+            RecurringGoal.objects.all().delete()
+        return answer
+
+    hook = connection.execute_wrapper(gone_meanwhile)
+    hook.__enter__()
+    assert ada.post(f"{page}remove/").status_code == 404
