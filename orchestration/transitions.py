@@ -61,7 +61,8 @@ class Change:
         self._moved.append((row, {name: getattr(row, name) for name in ("status", *fields)}))
         for name, value in {"status": to, **fields}.items():
             setattr(row, name, value)
-        self.note(f"{noun}.status", subject(row), old=old, new=to, reason=reason, data=data)
+        told = {"id": str(row.pk), **({"fence": row.fence} if isinstance(row, Run) else {}), **(data or {})}
+        self.note(f"{noun}.status", subject(row), old=old, new=to, reason=reason, data=told)
         return True
 
     def note(

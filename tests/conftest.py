@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestration import broker, dispatch
+from tests.support.audit import all_holds
 from tests.support.installation import Installation
 
 DATABASE_FIXTURES = {"db", "transactional_db", "installation"}
@@ -36,6 +37,7 @@ def installation(transactional_db: None, open_folder: Path, monkeypatch: pytest.
         made = Installation(open_folder, stack)
         made.start_redis()
         yield made
+        all_holds()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

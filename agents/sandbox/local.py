@@ -189,6 +189,33 @@ def sweep_folders(root: Path) -> int:
     return sum(_removed_if_dead(folder) for folder in root.glob("box-*"))
 
 
+def left_folders(root: Path) -> list[Path]:
+    """What a sweep would remove now: nobody who lives owns it. Looks only."""
+    return [folder for folder in root.glob("box-*") if not _is_owned(folder)]
+
+
+def _is_owned(folder: Path) -> bool:
+    try:
+        fd = os.open(folder / "owner", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return _is_new(folder)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+
+
+def _is_new(folder: Path) -> bool:
+    """It may be in the making; or it is gone by now."""
+    try:
+        return time.time() - folder.stat().st_mtime < UNFINISHED_AFTER
+    except OSError:
+        return True
+
+
 def _removed_if_dead(folder: Path) -> bool:
     try:
         fd = os.open(folder / "owner", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -207,10 +234,7 @@ def _removed_if_dead(folder: Path) -> bool:
 
 def _removed_if_unfinished(folder: Path) -> bool:
     """Its owner died while making or removing it, unless it is only a moment old."""
-    try:
-        if time.time() - folder.stat().st_mtime < UNFINISHED_AFTER:
-            return False
-    except OSError:
+    if _is_new(folder):
         return False
     end_all_in(folder)
     remove_tree(folder)

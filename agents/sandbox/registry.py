@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import AgentError, Permanent
 from ..ports import Command, SandboxProvider, SandboxSpec
 from .diagnosis import diagnose, facts_of_this_host
-from .local import sweep_folders
+from .local import left_folders, sweep_folders
 from .locale2b import options
 from .locale2b.provider import Locale2bProvider
 
@@ -111,3 +111,8 @@ def prepare_root(root: Path) -> Path:
 def sweep(root: Path) -> int:
     """Remove what workers that were killed have left in a folder for sandboxes. How many there were."""
     return sweep_folders(prepare_root(root))
+
+
+def left_behind(root: Path) -> list[Path]:
+    """The folders that `sweep` would remove."""
+    return left_folders(prepare_root(root))

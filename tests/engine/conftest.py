@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestration import dispatch
+from tests.support.audit import all_holds
 from tests.support.engine import Engine
 
 
@@ -23,3 +24,4 @@ def engine(transactional_db: None, open_folder: Path) -> Iterator[Engine]:
         made = Engine(open_folder, stack)
         yield made
         made.close()
+        all_holds()

@@ -1,0 +1,126 @@
+"""Reads for the audit: a goal's rows as `invariants.History`, a batch of goals in one consistent snapshot."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Count, Max, QuerySet
+from django.utils import timezone
+
+from ..invariants import (
+    BudgetFacts,
+    CallFacts,
+    EventFacts,
+    GoalFacts,
+    History,
+    RolloutFacts,
+    RunFacts,
+    StepFacts,
+)
+from ..models import Budget, Call, Event, Goal, Occurrence, Rollout, Run, Step
+from ..states import RunStatus
+
+AT_ONCE = 50  # goals in one snapshot: on SQLite it keeps writers waiting
+
+
+def histories(goals: QuerySet[Goal]) -> Iterator[tuple[Goal, History]]:
+    """Every goal of the query with its history; seven queries a batch."""
+    ids = list(goals.order_by("created_at").values_list("pk", flat=True))
+    for start in range(0, len(ids), AT_ONCE):
+        some = ids[start : start + AT_ONCE]
+        with transaction.atomic():
+            if connection.vendor == "postgresql":
+                connection.cursor().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            found = list(_histories(some))
+        yield from found
+
+
+def goals_twice_due() -> list[tuple[Any, datetime]]:
+    """(schedule, due time) that more than one goal was made for. The database forbids it; an audit looks all the same."""
+    twice = Occurrence.objects.values_list("schedule_id", "due_at").annotate(n=Count("pk")).filter(n__gt=1)
+    return [(schedule, due_at) for schedule, due_at, _ in twice]
+
+
+def _histories(ids: Sequence[Any]) -> Iterator[tuple[Goal, History]]:
+    now = timezone.now()
+    budgets = {row.pk: row for row in Budget.objects.filter(pk__in=ids)}
+    last = dict(Event.objects.filter(goal__in=ids).values_list("goal").annotate(Max("at")))
+    rows = {
+        "rollouts": _by_goal(Rollout.objects.filter(goal__in=ids), "goal_id", _rollout),
+        "steps": _by_goal(
+            Step.objects.filter(rollout__goal__in=ids).select_related("rollout"), "rollout.goal_id", _step
+        ),
+        "runs": _by_goal(Run.objects.filter(goal__in=ids), "goal_id", lambda run: _run(run, now)),
+        "calls": _by_goal(_calls(ids), "run.goal_id", _call),
+        "events": _by_goal(Event.objects.filter(goal__in=ids).order_by("goal", "seq"), "goal_id", _event),
+    }
+    for goal in Goal.objects.filter(pk__in=ids):
+        its = {name: tuple(found.get(goal.pk, ())) for name, found in rows.items()}
+        age = now - max(last.get(goal.pk, goal.created_at), goal.created_at)
+        yield goal, History(_goal(goal, age), _budget(budgets.get(goal.pk)), **its)
+
+
+def _calls(ids: Sequence[Any]) -> QuerySet[Call]:
+    """Without what was said: prompts and answers are large."""
+    told = ("run__goal_id", "turn", "index", "kind", "status", "fence", "started_at", "reserved_tokens")
+    calls = Call.objects.filter(run__goal__in=ids).select_related("run").order_by("pk")
+    return calls.only(*told, "prompt_tokens", "completion_tokens")
+
+
+def _by_goal(rows: Iterable[Any], path: str, facts: Any) -> dict[Any, list[Any]]:
+    found: dict[Any, list[Any]] = defaultdict(list)
+    for row in rows:
+        owner = row
+        for name in path.split("."):
+            owner = getattr(owner, name)
+        found[owner].append(facts(row))
+    return found
+
+
+def _goal(goal: Goal, age: timedelta) -> GoalFacts:
+    return GoalFacts(
+        status=goal.status,
+        event_seq=goal.event_seq,
+        age=age,
+        base_sha=goal.base_sha,
+        selected=goal.selected_id,
+        cancelled_at=goal.cancelled_at,
+        is_retry=goal.retry_of_id is not None,
+        stuck=goal.stuck,
+    )
+
+
+def _budget(row: Budget | None) -> BudgetFacts | None:
+    if row is None:
+        return None
+    return BudgetFacts(row.open, row.calls, row.commands, row.reserved_tokens, row.spent_tokens)
+
+
+def _rollout(row: Rollout) -> RolloutFacts:
+    return RolloutFacts(row.pk, row.number, row.status)
+
+
+def _step(row: Step) -> StepFacts:
+    return StepFacts(row.pk, row.rollout_id, row.plan_id, row.index, row.status, tuple(row.dependencies), row.commit)
+
+
+def _run(row: Run, now: datetime) -> RunFacts:
+    late = now - row.lease_until if row.status == RunStatus.RUNNING and row.lease_until else timedelta(0)
+    return RunFacts(row.pk, row.rollout_id, row.kind, row.status, row.fence, row.step_id, row.base_commit, late)
+
+
+def _call(row: Call) -> CallFacts:
+    billed = row.prompt_tokens + row.completion_tokens
+    at = (row.run_id, row.turn, row.index)
+    return CallFacts(*at, row.kind, row.status, row.fence, row.started_at, billed, row.reserved_tokens)
+
+
+def _event(row: Event) -> EventFacts:
+    noun, _, what = row.kind.partition(".")
+    if what != "status":
+        return EventFacts(row.seq)
+    return EventFacts(row.seq, noun, str(row.data.get("id", "")), row.old, row.new, int(row.data.get("fence", 0)))
