@@ -186,4 +186,5 @@ def populate(site: Site) -> None:
     Worker.objects.create(id="build-1:1:abcdef", queues=["execution"], threads=8, started_at=now, seen_at=now)
     silent = now - timedelta(minutes=9)
     Worker.objects.create(id="build-2:1:abcdef", queues=["review"], threads=8, started_at=silent, seen_at=silent)
-    services.add_schedule(name="Nightly tests", cron="30 2 * * *", text="Sell more", owner=person)
+    for name in ("Nightly tests", "x" * 120):  # a name without a place to break at
+        services.add_schedule(name=name, cron="30 2 * * *", text="Sell more", owner=person)

@@ -74,7 +74,10 @@ def hostile_goal(owner: Any, texts: Texts) -> Goal:
         findings=[{"severity": "high", "file": texts("finding file"), "line": 3, "text": texts("finding")}],
     )  # fmt: skip
     Event.objects.create(goal=goal, seq=1, kind=texts("kind", 40), subject=texts("subject", 80), by=texts("by", 150))
-    Event.objects.create(goal=goal, seq=2, kind="repository.warning", reason=texts("event reason"), by="engine")
+    long = "x" * 120  # a path has no place to break at
+    Event.objects.create(
+        goal=goal, seq=2, kind="repository.warning", reason=f"{long} {texts('event reason')}", by="engine"
+    )
     Goal.objects.filter(pk=goal.pk).update(event_seq=2)
     return Goal.objects.get(pk=goal.pk)
 
