@@ -42,6 +42,10 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
         one = bool(getattr(request.resolver_match, "kwargs", {}).get("object_id"))
         return rows.defer(*(set(self.hidden) if one else HEAVY) & names)
 
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """No row holds a NUL, and PostgreSQL refuses even to look for one."""
+        return "\0" not in str(value) and super().lookup_allowed(lookup, value, request)
+
     @admin.display(description="goes on with")
     def go_on(self, row: Model) -> SafeString | str:
         """Links to what hangs on this row, and to its page in the panel."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.middleware import LoginRequiredMiddleware
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import resolve_url
 from django.utils.http import urlencode
 from django.views.defaults import page_not_found
@@ -18,6 +18,12 @@ from ..errors import NotFound
 
 class LoginRequired(LoginRequiredMiddleware):
     """A stream is answered 401, since its client follows no redirect; a fragment sends its page to the login form."""
+
+    def process_view(self, request: HttpRequest, *view: Any) -> HttpResponseBase | None:
+        """No id of ours holds a NUL, and PostgreSQL refuses even to look for one."""
+        if "\0" in request.path_info:
+            raise Http404
+        return super().process_view(request, *view)
 
     def handle_no_permission(self, request: HttpRequest, view_func: Callable[..., HttpResponseBase]) -> Any:
         htmx = getattr(request, "htmx", None)

@@ -151,7 +151,7 @@ def test_a_download_is_an_attachment_in_a_sandbox_and_never_sniffed(page: Client
 def test_an_artifact_of_another_goal_and_one_of_nothing_are_not_found(page: Client, ana: User) -> None:
     goal, other = services.submit_goal("a", by=ana), services.submit_goal("b")
     foreign = save_blob("patch", b"secret", goal=other)
-    for pk in (foreign.pk, "patch-nothing", "a" * 300):
+    for pk in (foreign.pk, "patch-nothing", "a" * 300, "\0", "a\0b"):
         assert page.get(reverse("orchestration:goal-artifact", args=[goal.pk, pk])).status_code == 404
         assert page.get(reverse("orchestration:goal-artifact", args=[other.pk, pk])).status_code == 404
 

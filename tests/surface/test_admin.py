@@ -151,6 +151,18 @@ def test_an_artifact_comes_as_a_file_that_no_browser_renders(boss: Client, goal:
     assert boss.get(reverse("admin:orchestration_artifact_download", args=["none/such"])).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("artifact/%00/download/", 404), ("artifact/a%00b/change/", 404), ("worker/a%00b/change/", 404),
+        ("artifact/?kind__exact=%00", 400), ("worker/?id__exact=a%00b", 400), ("goal/?status__exact=%00", 400),
+        ("goal/?q=%00", 200), ("goal/?p=1000000000", 200), ("goal/nothing/change/", 302), ("run/?goal__id__exact=x", 302),
+    ],
+)  # fmt: skip
+def test_addresses_that_lead_nowhere_break_nothing(boss: Client, goal: Goal, address: str, status: int) -> None:
+    assert boss.get(f"/admin/orchestration/{address}").status_code == status
+
+
 def test_celerys_tables_are_there_and_an_empty_one_says_how_to_fill_it(boss: Client) -> None:
     assert b"CELERY_STORE_RESULTS=1" in boss.get("/admin/django_celery_results/taskresult/").content
     for table in ("periodictask", "crontabschedule", "intervalschedule"):
