@@ -13,9 +13,11 @@ from django.db.models.functions import Left
 from django.utils import timezone
 
 from ..models import Goal, Run, Step
+from ..rendering.text import one_line
 from ..states import FINISHED_STEP, LIVE_RUN, GoalStatus, RunKind, RunStatus
 
 TITLE = 300  # characters of a goal's text that a list reads
+SHOWN, REASON = 100, 160  # characters of it, and of a reason, that a list shows
 COLUMNS = (
     "id",
     "status",
@@ -83,7 +85,7 @@ def row_words(row: GoalRow) -> str:
     if goal.status == GoalStatus.SUCCEEDED:
         return "Every check passed on the result" if goal.verified else "No check proved it: read the changes"
     if goal.is_terminal or goal.status == GoalStatus.PAUSED:
-        return first_line(goal.reason)
+        return one_line(goal.reason, REASON)
     if goal.status == GoalStatus.CANCELLING:
         return f"{len(work.running)} run(s) still stop" if work.running else "Nothing new is begun"
     if work.running:
@@ -91,20 +93,6 @@ def row_words(row: GoalRow) -> str:
     if lonely := sorted(set(work.queued) & row.unserved):
         return f"No worker serves the {lonely[0]} queue"
     return f"{_counted(row)}{'waits for a free worker' if work.queued else 'nothing of it runs now'}"
-
-
-def first_line(text: str, longest: int = 160) -> str:
-    line = " ".join(text.split())
-    return f"{line[: longest - 1]}…" if len(line) > longest else line
-
-
-def title_of(text: str, longest: int = 100) -> str:
-    """The beginning of a goal's text as one line; a long one ends at a word."""
-    line = " ".join(text.split())
-    if len(line) <= longest:
-        return line
-    cut = line[:longest]
-    return f"{cut.rsplit(' ', 1)[0] if ' ' in cut[longest // 2 :] else cut}…"
 
 
 def _counted(row: GoalRow) -> str:
@@ -128,7 +116,7 @@ def goal_rows(goals: QuerySet[Goal], unserved: Iterable[str] = ()) -> list[GoalR
     return [
         GoalRow(
             goal,
-            title_of(goal.head) or str(goal),
+            one_line(goal.head, SHOWN) or str(goal),
             *counted.get(goal.pk, (0, 0)),
             works.get(goal.pk, Work()),
             alone,

@@ -10,11 +10,19 @@ from django.http import HttpRequest
 
 from ..budget import NAMES
 from ..models import RecurringGoal, Repository
+from ..rendering.text import one_line
 from ..selectors.access import repositories_for
 from ..states import MissedPolicy, OverlapPolicy, Strategy
 
 FIRST = ("name", "cron", "zone", "text", "repository", "base_ref", "checks")
 LIMIT_WORDS = {f"max_{name}": name for name in NAMES}
+
+
+class RepositoryField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """A folder's name may hold anything."""
+
+    def label_from_instance(self, obj: Repository) -> str:
+        return one_line(obj)
 
 
 class ScheduleForm(forms.Form):
@@ -25,9 +33,7 @@ class ScheduleForm(forms.Form):
         label="Time zone", max_length=60, initial="UTC", help_text="IANA name, for example Europe/Berlin"
     )
     text = forms.CharField(label="Goal", widget=forms.Textarea, strip=False)
-    repository: forms.ModelChoiceField[Repository] = forms.ModelChoiceField(
-        queryset=None, required=False, label="Repository", empty_label="none: start empty"
-    )
+    repository = RepositoryField(queryset=None, required=False, label="Repository", empty_label="none: start empty")
     base_ref = forms.CharField(label="Start from", max_length=250, required=False, help_text="branch, tag or commit")
     checks = forms.CharField(
         label="Checks",

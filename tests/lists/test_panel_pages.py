@@ -12,7 +12,18 @@ from django.test import Client
 from django.utils import timezone
 
 from orchestration import services
-from orchestration.models import ApiToken, Goal, Plan, Repository, Rollout, Run, Step, Worker
+from orchestration.models import (
+    ApiToken,
+    Goal,
+    Occurrence,
+    Plan,
+    RecurringGoal,
+    Repository,
+    Rollout,
+    Run,
+    Step,
+    Worker,
+)
 from orchestration.services.access import create_token
 from tests.lists.conftest import logged_in
 
@@ -21,6 +32,9 @@ pytestmark = pytest.mark.django_db
 PAGES = ["/", "/goals/", "/goals/new/", "/repositories/", "/workers/", "/tokens/"]
 LIVE = ["/", "/goals/", "/workers/"]
 HOSTILE = "<script>alert(1)</script> \" onload='x' {{ 7|add:7 }} &amp; \u202e"
+RAW = f"{HOSTILE} \x1b[31mred\x9b \u2066"  # as a model, a command or a file name may have it; people's controls are refused
+LYING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+TYPED = re.compile(r"<input\b[^>]*>|<textarea\b.*?</textarea>", re.DOTALL)  # a form gives back what was typed
 FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
 
@@ -74,22 +88,55 @@ def test_the_fragment_is_the_pages_own_live_part(owner: Client, submit: Callable
     assert f'hx-get="{page}"' in whole.content.decode()
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_what_people_and_models_wrote_stays_text(
-    owner: Client, ada: User, submit: Callable[..., Goal], page: str
-) -> None:
-    goal = submit(HOSTILE)
-    failed = submit("other")
-    Goal.objects.filter(pk=failed.pk).update(status="failed", reason=HOSTILE, ended_at=timezone.now())
-    Goal.objects.filter(pk=goal.pk).update(status="paused", reason=HOSTILE)
-    Repository.objects.create(path=f"/x/{HOSTILE}")
-    Worker.objects.create(id=HOSTILE[:100], queues=[HOSTILE], started_at=timezone.now(), seen_at=timezone.now())
-    create_token(ada, "<script>alert(1)</script>")
-    services.add_schedule(name=HOSTILE, cron="0 * * * *", text=HOSTILE, owner=ada)
-    text = owner.get(page).content.decode()
-    assert "alert(1)" in text or page == "/goals/new/"
+@pytest.fixture
+def hostile(ada: User, submit: Callable[..., Goal]) -> RecurringGoal:
+    """Rows of each kind that a list shows, with harm in every text of theirs."""
+    now = timezone.now()
+    for columns in (
+        {"status": "failed", "ended_at": now},
+        {"status": "paused"},
+        {"status": "running", "origin": RAW[:40]},
+    ):
+        repository = Repository.objects.create(path=f"/{columns['status']}/{RAW}")
+        Goal.objects.filter(pk=submit("x").pk).update(text=RAW, reason=RAW, repository=repository, **columns)
+    Worker.objects.create(id=RAW[:100], queues=[RAW], started_at=now, seen_at=now)
+    create_token(ada, "nightly")
+    ApiToken.objects.update(name=RAW[:80])
+    paused = services.add_schedule(name="paused", cron="0 * * * *", text="x", owner=ada)
+    services.pause_schedule(paused.pk, by="ada", reason="x")
+    RecurringGoal.objects.update(name=RAW[:100], pause_reason=RAW, paused_by=RAW[:100])
+    schedule = services.add_schedule(name="nightly", cron="0 * * * *", text="x", owner=ada)
+    schedule.name, schedule.text, schedule.trouble, schedule.checks = RAW[:110], RAW, RAW, [RAW]
+    schedule.base_ref, schedule.repository = RAW[:110], repository
+    schedule.save()
+    Occurrence.objects.create(schedule=schedule, due_at=now, outcome="refused", reason=RAW)
+    return schedule
+
+
+@pytest.mark.parametrize("page", [*PAGES, "/schedules/", "/schedules/{}/", "/schedules/{}/change/"])
+def test_what_people_and_models_wrote_stays_text(owner: Client, hostile: RecurringGoal, page: str) -> None:
+    text = owner.get(page.format(hostile.pk)).content.decode()
+    assert "alert(1)" in text
     assert "<script>alert" not in text
     assert " onload='x'" not in text
+    assert LYING.findall(TYPED.sub("", text)) == []
+
+
+@pytest.mark.parametrize("address", ["/nowhere%E2%80%AE%1B[31m", "/goals/?q=%E2%80%AE&owner=%C2%9B&status=%1B[31m"])
+def test_an_address_is_repeated_without_its_lying_characters(owner: Client, submit: Any, address: str) -> None:
+    submit()
+    assert LYING.findall(TYPED.sub("", owner.get(address).content.decode())) == []
+
+
+def test_neither_a_message_nor_the_login_lets_a_lying_character_through(
+    owner: Client, client: Client, ada: User
+) -> None:
+    token, _ = create_token(ada, "\u202enightly")
+    said = owner.post(f"/tokens/{token.pk}/revoke/", follow=True).content.decode()
+    assert "nightly opens nothing any more" in said
+    assert LYING.findall(said) == []
+    shown = client.get("/login/?next=/%E2%80%AE").content.decode()
+    assert LYING.findall(TYPED.sub("", shown)) == []
 
 
 @pytest.mark.parametrize("page", ["/", "/goals/", "/workers/", "/repositories/"])
