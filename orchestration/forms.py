@@ -12,8 +12,9 @@ LIMITS = ("calls", "tokens", "commands", "seconds")
 
 
 class ActForm(forms.Form):
-    """Cancel, pause, resume or retry. `limits`: the new totals where a person raises them."""
+    """Cancel, pause, resume or retry. `limits`: the new totals where a person raises them; `key`: one form is one retry."""
 
+    key = forms.CharField(max_length=64, required=False)
     reason = forms.CharField(max_length=500, required=False, strip=True)
     calls = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
     tokens = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
@@ -23,6 +24,11 @@ class ActForm(forms.Form):
     def __init__(self, *args: Any, verb: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.verb = verb
+
+    def clean_key(self) -> str:
+        if self.verb == "retry" and not self.cleaned_data["key"]:
+            raise forms.ValidationError("this form is too old or was changed; load the page again")
+        return str(self.cleaned_data["key"])
 
     def clean_reason(self) -> str:
         reason = " ".join(str(self.cleaned_data["reason"]).split())
@@ -36,4 +42,4 @@ class ActForm(forms.Form):
     def first_error(self) -> str:
         name, errors = next(iter(self.errors.items()))
         said = str(errors[0]).rstrip(".")
-        return said if name == "reason" else f"{name}: {said}"
+        return said if name in ("reason", "key") else f"{name}: {said}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, ClassVar
+from uuid import uuid4
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ActionForm
 from django.db.models import QuerySet
-from django.forms import CharField
+from django.forms import CharField, HiddenInput
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
@@ -18,13 +19,15 @@ from .. import services
 from ..attachments import artifact_attachment
 from ..errors import NotFound, OrchestrationError
 from ..models import Artifact, Goal
+from ..services.once import retry_once
 from .readonly import ReadOnly, link, may_operate
 
 
 class ReasonForm(ActionForm):
-    """Whoever reads the goal's events later wants to know why."""
+    """Whoever reads the goal's events later wants to know why. `key`: a form that is sent twice retries once."""
 
     reason = CharField(required=False, max_length=500, label="Reason:")
+    key = CharField(required=False, max_length=64, label="", widget=HiddenInput, initial=lambda: uuid4().hex)
 
 
 class Acting(ReadOnly):
@@ -70,8 +73,8 @@ class GoalAdmin(Acting):
 
     @admin.action(description="Retry the selected goals", permissions=["operate"])
     def retry(self, request: HttpRequest, goals: QuerySet[Goal]) -> None:
-        by = request.user.get_username()
-        self.each(request, goals, lambda goal: f"its retry is {services.retry_goal(goal.pk, by=by)}")
+        key = request.POST.get("key") or uuid4().hex
+        self.each(request, goals, lambda goal: f"its retry is {retry_once(key, goal.pk, by=request.user)}")
 
 
 @admin.register(Artifact)

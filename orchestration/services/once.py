@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from ..models import ApiToken, Goal, IdempotencyKey
 from ..transitions import repeatable
 from .access import create_token
-from .submitting import submit_goal
+from .submitting import retry_goal, submit_goal
 
 ANSWERED = 303  # a form's answer is "look there"
 
@@ -26,6 +26,13 @@ def submit_once(key: str, typed: Mapping[str, Any], text: str, *, by: Any, **wis
     """
     goal_id = once(key, typed, by=by, act=lambda: str(submit_goal(text, by=by, **wish).pk))
     return Goal.objects.get(pk=goal_id)
+
+
+@repeatable
+def retry_once(key: str, goal_id: Any, *, by: Any) -> Goal:
+    """`retry_goal`, but the same form (`key`) is one retry, however often it is sent."""
+    retry_id = once(key, {"retry": goal_id}, by=by, act=lambda: str(retry_goal(goal_id, by=by.get_username()).pk))
+    return Goal.objects.get(pk=retry_id)
 
 
 @repeatable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
@@ -22,7 +22,14 @@ from .asking import number, page_or_fragment
 
 
 def _tab(request: HttpRequest, head: GoalHead, tab: str, **context: Any) -> HttpResponse:
-    shown = {"head": head, "goal": head.goal, "tab": tab, "part": f"orchestration/goal/_{tab}.html", **context}
+    shown = {
+        "head": head,
+        "goal": head.goal,
+        "tab": tab,
+        "part": f"orchestration/goal/_{tab}.html",
+        "key": uuid4().hex,
+        **context,
+    }
     return page_or_fragment(request, "orchestration/goal/page.html", "orchestration/goal/_live.html", shown)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -14,6 +15,7 @@ from ..errors import BadInput, IllegalMove
 from ..forms import ActForm
 from ..models import Goal
 from ..selectors.access import goals_for
+from ..services.once import retry_once
 
 DONE = {
     "cancel": "Cancel is asked: nothing new is begun, and what runs stops within seconds.",
@@ -34,7 +36,7 @@ def act(request: HttpRequest, goal_id: UUID, verb: str) -> HttpResponse:
     try:
         if not form.is_valid():
             raise BadInput(form.first_error())
-        goal = _do(verb, goal, form, request.user.get_username())
+        goal = _do(verb, goal, form, request.user)
     except IllegalMove as error:
         messages.warning(request, MOVED_ON.format(error=error))
     except BadInput as error:
@@ -44,14 +46,14 @@ def act(request: HttpRequest, goal_id: UUID, verb: str) -> HttpResponse:
     return redirect("orchestration:goal-detail", goal.pk)
 
 
-def _do(verb: str, goal: Goal, form: ActForm, by: str) -> Goal:
-    reason = form.cleaned_data["reason"]
+def _do(verb: str, goal: Goal, form: ActForm, user: Any) -> Goal:
+    reason, by = form.cleaned_data["reason"], user.get_username()
     if verb == "cancel":
         return services.cancel_goal(goal.pk, by=by, reason=reason)
     if verb == "resume":
         return services.resume_goal(goal.pk, limits=form.limits(), by=by)
     if verb == "retry":
-        return services.retry_goal(goal.pk, by=by)
+        return retry_once(form.cleaned_data["key"], goal.pk, by=user)
     if goal.is_gated:  # the service takes a second pause for done, a person wants to know
         raise IllegalMove(f"goal {goal.short_id} is {goal.status} already")
     return services.pause_goal(goal.pk, by=by, reason=reason)

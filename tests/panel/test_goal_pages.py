@@ -298,7 +298,8 @@ def said(answer: HttpResponse) -> str:
 @pytest.fixture
 def act(page: Client) -> Callable[..., HttpResponse]:
     def do(goal: Goal, verb: str, **form: Any) -> HttpResponse:
-        return page.post(reverse("orchestration:goal-act", args=[goal.pk, verb]), form, follow=True)
+        sent = {"key": uuid.uuid4().hex} | form
+        return page.post(reverse("orchestration:goal-act", args=[goal.pk, verb]), sent, follow=True)
 
     return do
 
@@ -317,6 +318,27 @@ def test_pause_resume_cancel_and_retry_say_what_happened(ana: User, act: Act) ->
     again = Goal.objects.get(retry_of=goal)
     assert answer.request["PATH_INFO"] == reverse("orchestration:goal-detail", args=[again.pk])
     assert again.submitted_by == ana, "who retries a goal sees the new one"
+
+
+def test_a_retry_that_is_sent_twice_is_one_goal_and_one_of_a_new_page_another(
+    page: Client, ana: User, act: Act
+) -> None:
+    goal = services.submit_goal("Say hello", by=ana)
+    services.cancel_goal(goal.pk)
+    address = reverse("orchestration:goal-detail", args=[goal.pk])
+
+    def key() -> str:
+        tags = Reader(page.get(address).content.decode()).tags
+        return next(a["value"] for tag, a in tags if tag == "input" and a.get("name") == "key")
+
+    drawn = key()
+    first, again = act(goal, "retry", key=drawn), act(goal, "retry", key=drawn)
+    assert first.request["PATH_INFO"] == again.request["PATH_INFO"] != address
+    assert Goal.objects.filter(retry_of=goal).count() == 1
+    act(goal, "retry", key=key())
+    assert Goal.objects.filter(retry_of=goal).count() == 2
+    assert "load the page again" in said(act(goal, "retry", key=""))
+    assert Goal.objects.filter(retry_of=goal).count() == 2
 
 
 @pytest.mark.parametrize("verb", ["cancel", "pause"])

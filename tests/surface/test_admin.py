@@ -118,6 +118,19 @@ def test_actions_tell_for_each_goal_what_happened(boss: Client, goal: Goal) -> N
     assert (asked.by, asked.reason) == ("boss", "not now")
 
 
+def test_a_retry_that_is_sent_twice_is_one_goal_for_each(boss: Client, goal: Goal) -> None:
+    other = services.submit_goal("Another")
+    for row in (goal, other):
+        services.cancel_goal(row.pk)
+    listing = reverse("admin:orchestration_goal_changelist")
+    key = re.search(r'name="key" value="(\w+)"', boss.get(listing).content.decode())
+    assert key is not None
+    chosen = {ACTION_CHECKBOX_NAME: [str(goal.pk), str(other.pk)], "action": "retry", "key": key.group(1)}
+    for _ in range(2):
+        boss.post(listing, chosen)
+    assert [Goal.objects.filter(retry_of=row).count() for row in (goal, other)] == [1, 1]
+
+
 def test_schedules_are_run_paused_and_resumed(boss: Client) -> None:
     schedule = services.add_schedule(name="nightly", cron="30 2 * * *", text="x", zone="Europe/Berlin")
     chosen = {ACTION_CHECKBOX_NAME: [str(schedule.pk)], "reason": "holidays"}
