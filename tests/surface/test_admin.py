@@ -10,6 +10,7 @@ import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import quote
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.db import connection
@@ -21,7 +22,9 @@ from django_celery_results.models import TaskResult
 from orchestration import services
 from orchestration.blobs import save_blob
 from orchestration.models import Artifact, Call, Event, Goal, RecurringGoal, Run
+from tests.support.world import Texts, hostile_goal
 
+LYING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 MODELS = list(apps.get_app_config("orchestration").get_models())
 
 
@@ -56,6 +59,22 @@ def test_a_row_is_shown_escaped_and_not_changed_or_deleted(boss: Client, goal: G
     assert boss.post(reverse("admin:orchestration_goal_delete", args=[goal.pk]), {"post": "yes"}).status_code == 403
     goal.refresh_from_db()
     assert goal.status != "succeeded"
+
+
+def test_no_character_lies_about_the_text_around_it(boss: Client) -> None:
+    """Nor does HTML come alive, in a list or on a page of any kind of row."""
+    goal = hostile_goal(get_user_model().objects.get(), Texts())
+    Goal.objects.filter(pk=goal.pk).update(reason="nightly \x1b[31m\u202egnp.exe")
+    shown = 0
+    for model in MODELS:
+        name = f"admin:orchestration_{model._meta.model_name}"
+        rows = [reverse(f"{name}_change", args=[quote(pk)]) for pk in model.objects.values_list("pk", flat=True)]
+        for address in (reverse(f"{name}_changelist"), f"{reverse(f'{name}_changelist')}?q=%E2%80%AE", *rows):
+            page = boss.get(address).content.decode()
+            shown += page.count("&lt;script&gt;")
+            assert "<script>alert" not in page
+            assert LYING.findall(page) == [], address
+    assert shown > 50
 
 
 def test_a_stranger_is_sent_to_the_login(client: Client, goal: Goal) -> None:
