@@ -15,7 +15,8 @@ from django.utils.safestring import SafeString
 
 from ..rendering.text import visible
 
-HEAVY = {"data", "output", "brief", "context", "request", "answer", "outcome", "error"}  # never loaded for a list
+# never loaded for a list, unless it is a column there (a due time has a short `outcome` too)
+HEAVY = {"data", "output", "brief", "context", "request", "answer", "outcome", "error"}
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -43,9 +44,9 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
         rows = super().get_queryset(request)
         names = {field.name for field in rows.model._meta.concrete_fields}
         one = bool(getattr(request.resolver_match, "kwargs", {}).get("object_id"))
-        return rows.defer(*(set(self.hidden) if one else HEAVY) & names)
+        return rows.defer(*(set(self.hidden) if one else HEAVY - set(self.list_display)) & names)
 
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         """No row holds a NUL, and PostgreSQL refuses even to look for one."""
         return "\0" not in str(value) and super().lookup_allowed(lookup, value, request)
 

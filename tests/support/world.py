@@ -40,7 +40,7 @@ class Texts:
 def hostile_goal(owner: Any, texts: Texts) -> Goal:
     """Running: one step done, one running with a command at work, a plan run that broke, a review, checks, events, a patch."""
     now = timezone.now()
-    repository = Repository.objects.create(path=f"/tmp/{texts('repository')}")
+    repository, _ = Repository.objects.get_or_create(path=f"/tmp/{texts('repository')}")
     goal = Goal.objects.create(
         text=texts("goal"), repository=repository, base_ref=texts("ref", 200), base_sha="a" * 40, checks=[texts("check")],
         status="running", submitted_by=owner, model=texts("model", 200), origin="panel", started_at=now, stuck=texts("stuck"),
