@@ -40,10 +40,10 @@ def cleaned(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def repository_of(repo: Repository | str | None, allow: bool) -> Repository | None:
-    """A registered one as it is, a path once it may be read; nothing for "". Raises BadInput."""
+    """A registered one as it is, a path once it may be read, which registers it; nothing for "". Raises BadInput."""
     if not repo or isinstance(repo, Repository):
         return repo or None
-    return Repository.objects.get_or_create(path=find_place(repo, allow=allow))[0]
+    return Repository.objects.update_or_create(path=find_place(repo, allow=allow), defaults={"removed_at": None})[0]
 
 
 def _named(value: object) -> str:

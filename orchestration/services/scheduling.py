@@ -235,7 +235,7 @@ def _submit(schedule: RecurringGoal) -> Goal:
     return submit_goal(
         schedule.text,
         context=schedule.context,
-        repo=schedule.repository.path if schedule.repository else None,
+        repo=schedule.repository,  # by its row: the worker that ticks need not have the folder
         ref=schedule.base_ref,
         checks=schedule.checks,
         limits=schedule.limits,
@@ -244,7 +244,6 @@ def _submit(schedule: RecurringGoal) -> Goal:
         allow_check_edits=schedule.allow_check_edits,
         origin="schedule",
         by=schedule.owner,
-        allow_repo=True,  # it was checked when the schedule was made
     )
 
 

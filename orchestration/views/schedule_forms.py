@@ -55,7 +55,10 @@ class ScheduleForm(forms.Form):
         super().__init__(request.POST or None, initial=_initial(schedule) if schedule else None)
         field = self.fields["repository"]
         assert isinstance(field, forms.ModelChoiceField)
-        field.queryset = repositories_for(request.user)
+        offered = repositories_for(request.user)
+        # its own stays with it, even if no new one may start from there: Save must not take it away
+        own = schedule.repository_id if schedule else None
+        field.queryset = offered | Repository.objects.filter(pk=own) if own else offered
         for shown in self.fields.values():
             if not isinstance(shown.widget, forms.CheckboxInput):
                 shown.widget.attrs["class"] = "input"

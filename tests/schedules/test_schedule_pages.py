@@ -12,6 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from orchestration import dispatch, services
 from orchestration.models import Goal, RecurringGoal, Repository
@@ -112,6 +113,17 @@ def test_a_repository_is_taken_away_in_the_form(ada: Client, open_folder: Path) 
     ada.post(f"/schedules/{schedule.pk}/change/", TYPED | {"repository": ""})
     schedule.refresh_from_db()
     assert schedule.repository is None
+
+
+def test_another_name_does_not_take_a_removed_repository_away(ada: Client, open_folder: Path) -> None:
+    schedule = added(ada)
+    place = Repository.objects.create(path=str(open_folder), removed_at=timezone.now())
+    RecurringGoal.objects.update(repository=place)
+    shown = ada.get(f"/schedules/{schedule.pk}/change/").content.decode()
+    assert f'value="{place.pk}" selected' in shown
+    ada.post(f"/schedules/{schedule.pk}/change/", TYPED | {"name": "another", "repository": str(place.pk)})
+    schedule.refresh_from_db()
+    assert (schedule.name, schedule.repository) == ("another", place)
 
 
 def test_a_zone_that_is_not_known_here_breaks_no_page(ada: Client) -> None:

@@ -17,6 +17,7 @@ from orchestration import dispatch, services
 from orchestration.errors import BadInput, NotFound
 from orchestration.models import Goal, Installation, Occurrence, RecurringGoal
 from orchestration.selectors.schedules import beat_silence, in_words, schedule_rows, upcoming
+from orchestration.services.repositories import register_repository, remove_repository
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 EITHER = ("0 1 13 * 5", "At 01:00, on day 13 of the month, only on Friday (either day is enough)")
@@ -95,15 +96,28 @@ class TestTicks:
     def test_what_cannot_be_submitted_is_said_and_stops_no_other(self, git_folder: Path) -> None:
         broken = nightly(name="a broken one", repo=str(git_folder), allow_repo=True)
         fine = nightly(name="b fine one")
-        git_folder.rename(git_folder.with_name("elsewhere"))
+        remove_repository(git_folder)
         assert services.submit_due_goals(NIGHT) == {"refused": 1, "submitted": 1}
         broken.refresh_from_db()
-        assert "there is no folder" in broken.trouble
+        assert "manage.py repository add" in broken.trouble
         assert outcomes(fine) == [("25 02:30", "submitted")]
-        git_folder.with_name("elsewhere").rename(git_folder)
+        register_repository(git_folder)
         services.submit_due_goals(NIGHT + timedelta(days=1))
         broken.refresh_from_db()
         assert broken.trouble == ""
+
+    def test_the_worker_that_ticks_need_not_have_the_repository(self, git_folder: Path) -> None:
+        """As worker-default of the compose file, which has no /repos: planning and review read it, not the tick."""
+        schedule = nightly(repo=str(git_folder), allow_repo=True)
+        git_folder.rename(git_folder.with_name("on another machine"))
+        assert services.submit_due_goals(NIGHT) == {"submitted": 1}
+        assert Goal.objects.get().repository == schedule.repository
+
+    def test_a_removed_repository_that_a_new_schedule_names_is_registered_again(self, git_folder: Path) -> None:
+        nightly(name="first", repo=str(git_folder), allow_repo=True)
+        remove_repository(git_folder)
+        nightly(name="second", repo=str(git_folder), allow_repo=True)
+        assert services.submit_due_goals(NIGHT) == {"submitted": 2}
 
     def test_schedules_that_owe_nothing_cost_no_query_each(self, django_assert_num_queries: Any) -> None:
         for number in range(20):
