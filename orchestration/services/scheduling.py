@@ -16,7 +16,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from ..errors import NotFound, OrchestrationError
+from ..errors import BadInput, NotFound, OrchestrationError
 from ..models import Goal, Installation, Occurrence, RecurringGoal, Repository
 from ..schedule import GRACE, BadSchedule, Passed, decide, parse_cron, passed, zone_of
 from ..states import OPEN_GOAL, OccurrenceOutcome
@@ -232,6 +232,10 @@ def _note_trouble(schedule: RecurringGoal, trouble: str) -> None:
 
 
 def _submit(schedule: RecurringGoal) -> Goal:
+    if schedule.owner is not None and not schedule.owner.is_active:
+        raise BadInput(
+            f"its owner {schedule.owner} is deactivated: activate them again in the admin, or remove the schedule"
+        )
     return submit_goal(
         schedule.text,
         context=schedule.context,
@@ -252,7 +256,14 @@ def _waiting(schedule: RecurringGoal) -> Any:
 
 
 def _open_goals(schedule: RecurringGoal) -> int:
-    return Goal.objects.filter(occurrence__schedule=schedule, status__in=OPEN_GOAL).count()
+    """Its goals, and retries of them (or of their retries), which are still the work of their due time."""
+    count = Goal.objects.filter(occurrence__schedule=schedule, status__in=OPEN_GOAL).count()
+    retries = list(Goal.objects.filter(status__in=OPEN_GOAL, retry_of__isnull=False).values_list("pk", flat=True))
+    while retries:
+        earlier = Goal.objects.filter(retries__in=retries)
+        count += earlier.filter(occurrence__schedule=schedule).count()
+        retries = list(earlier.filter(retry_of__isnull=False).values_list("pk", flat=True))
+    return count
 
 
 def _locked(schedule_id: Any) -> RecurringGoal:

@@ -84,6 +84,42 @@ class TestTicks:
         assert outcomes(queue)[-1] == ("26 02:30", "submitted")
         assert services.submit_due_goals(NIGHT + timedelta(days=1, hours=2)) == {}
 
+    def test_a_retry_is_still_the_work_of_its_due_time(self) -> None:
+        schedule = nightly()
+        services.submit_due_goals(NIGHT)
+        first = Goal.objects.get()
+        end(first)
+        retry = services.retry_goal(first.pk)
+        end(retry)
+        services.retry_goal(retry.pk)
+        assert services.submit_due_goals(NIGHT + timedelta(days=1)) == {"skipped": 1}
+        end(Goal.objects.get(retry_of=retry))
+        assert services.submit_due_goals(NIGHT + timedelta(days=2)) == {"submitted": 1}
+        assert outcomes(schedule)[1:] == [("26 02:30", "skipped"), ("27 02:30", "submitted")]
+
+    def test_a_retry_of_something_else_stops_no_schedule(self) -> None:
+        nightly()
+        other = services.submit_goal("by hand")
+        end(other)
+        services.retry_goal(other.pk)
+        assert services.submit_due_goals(NIGHT) == {"submitted": 1}
+
+    def test_nothing_is_submitted_for_an_owner_who_is_deactivated(self) -> None:
+        ada = User.objects.create_user("ada")
+        schedule = nightly(owner=ada)
+        User.objects.update(is_active=False)
+        assert services.submit_due_goals(NIGHT) == {"refused": 1}
+        assert not Goal.objects.exists()
+        schedule.refresh_from_db()
+        assert "its owner ada is deactivated" in schedule.trouble
+        assert schedule.occurrences.get().reason == schedule.trouble
+        with pytest.raises(BadInput, match="deactivated"):
+            services.run_now(schedule.pk, by="boss")
+        User.objects.update(is_active=True)
+        assert services.submit_due_goals(NIGHT + timedelta(days=1)) == {"submitted": 1}
+        schedule.refresh_from_db()
+        assert schedule.trouble == ""
+
     def test_a_paused_schedule_is_left_alone_and_its_pause_is_not_made_up_for(self) -> None:
         schedule = nightly()
         services.pause_schedule(schedule.pk, by="ada", reason="holidays")
