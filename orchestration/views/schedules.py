@@ -13,7 +13,7 @@ from .. import services
 from ..errors import BadInput
 from ..models import RecurringGoal
 from ..selectors.access import schedules_for
-from ..selectors.schedules import beat_silence, schedule_row, schedule_rows
+from ..selectors.schedules import beat_silence, schedule_page, schedule_row
 from .schedule_forms import ScheduleForm
 
 SHOWN = 50  # occurrences on the page of one schedule
@@ -22,7 +22,8 @@ SHOWN = 50  # occurrences on the page of one schedule
 @require_safe
 def schedule_list(request: HttpRequest) -> HttpResponse:
     ticked, silent = beat_silence()
-    page = {"rows": schedule_rows(request.user), "beat_ticked_at": ticked, "beat_is_silent": silent}
+    rows = schedule_page(request.user, request.GET.get("page", "1"))
+    page = {"rows": rows, "beat_ticked_at": ticked, "beat_is_silent": silent}
     return render(request, "orchestration/schedule_list.html", page)
 
 

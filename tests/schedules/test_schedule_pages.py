@@ -185,6 +185,26 @@ def test_a_page_takes_the_same_queries_for_one_and_for_many(ada: Client, page: s
     assert counts[0] == counts[1]
 
 
+def test_a_long_list_comes_in_pages_by_name(ada: Client) -> None:
+    owner = User.objects.get(username="ada")
+    for number in range(60):
+        services.add_schedule(name=f"nightly {number:02}", cron="0 1 * * *", text="x", owner=owner)
+
+    def names(address: str) -> list[str]:
+        return re.findall(r">(nightly \d\d)</a>", ada.get(address).content.decode())
+
+    assert names("/schedules/") == [f"nightly {number:02}" for number in range(25)]
+    first = ada.get("/schedules/").content.decode()
+    assert "1 to 25 of 60" in first
+    assert 'href="?page=2" rel="next"' in first
+    assert names("/schedules/?page=3") == [f"nightly {number}" for number in range(50, 60)]
+    last = ada.get("/schedules/?page=3").content.decode()
+    assert 'rel="next"' not in last
+    assert 'href="?page=2" rel="prev"' in last
+    for garbage in ("", "x", "0", "-1", "9" * 5000, "%00", "1.5"):
+        assert len(names(f"/schedules/?page={garbage}")) in (25, 10), garbage
+
+
 def test_a_schedule_that_goes_while_its_page_is_posted_is_not_found(ada: Client) -> None:
     """As two who press Remove at once: the slower one's row goes after its view has read it."""
     schedule = added(ada)
