@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from seeing import running
 
-from agents.errors import AgentError, Permanent, SandboxBusy, SandboxLost
+from agents.errors import AgentError, Permanent, SandboxBusy, SandboxLost, Transient
 from agents.ports import Command, SandboxSpec
 from agents.sandbox.locale2b.answers import ContractError
 from agents.sandbox.locale2b.ledger import HostLedger
@@ -204,6 +205,15 @@ class TestTrouble:
         assert time.monotonic() - begun >= max(1, int(header.get("Retry-After", "1")))
         box.close()
 
+    def test_an_answer_that_trickles_is_given_up(self, serve: Serve, provide: Provide) -> None:
+        """Never silent for long, and never done."""
+        server = serve()
+        server.once("capacity", Say(body=b" " * 1000, trickles=0.1))
+        begun = time.monotonic()
+        with pytest.raises(Transient, match=r"does not answer \(capacity: not whole after"):
+            provide(server, patience=HASTY).services[0].capacity()
+        assert time.monotonic() - begun < 10
+
     @pytest.mark.services
     def test_a_service_that_hangs_is_given_up(self, serve: Serve, provide: Provide) -> None:
         server = serve()
@@ -317,6 +327,17 @@ class TestSweep:
         nobodys = server.create({})["sandbox_id"]
         assert pool.sweep() == 0
         assert set(server.machines) == {living.sandbox_id, theirs, nobodys}  # type: ignore[attr-defined]
+        living.close()
+
+    def test_a_service_whose_clock_is_hours_behind_does_not_cost_a_living_one(
+        self, serve: Serve, provide: Provide, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server = serve()
+        pool = provide(server)
+        living = pool.open(SPEC)
+        monkeypatch.setattr("agents.sandbox.locale2b.provider._age", lambda machine, now: timedelta(hours=8))
+        assert pool.sweep() == 0
+        assert living.run(Command("echo alive")).stdout == "alive\n"
         living.close()
 
     def test_what_a_killed_worker_left_is_removed(self, serve: Serve, provide: Provide, tmp_path: Path) -> None:

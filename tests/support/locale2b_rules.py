@@ -12,7 +12,8 @@ CLOSED_FOLDERS = {"etc", "proc", "sys", "dev", "root"}
 
 @dataclass(frozen=True)
 class Say:
-    """An answer instead of the true one. `cut`: half of the body, then the connection ends; `after`: seconds; `done`: but do it."""
+    """An answer instead of the true one. `cut`: half of the body, then the connection ends; `after`: seconds; `done`: but do it;
+    `trickles`: seconds after each byte."""
 
     status: int = 200
     body: bytes | str | Mapping[str, Any] = b""
@@ -20,11 +21,18 @@ class Say:
     cut: bool = False
     after: float = 0.0
     done: bool = False
+    trickles: float = 0.0
 
     @property
     def data(self) -> bytes:
         body = self.body
         return body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
+
+    @property
+    def pieces(self) -> list[bytes]:
+        """As it is written."""
+        data = self.data[: len(self.data) // 2] if self.cut else self.data
+        return [bytes([byte]) for byte in data] if self.trickles else [data]
 
 
 @dataclass(frozen=True)

@@ -266,7 +266,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("content-length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data[: len(data) // 2] if said.cut else data)
+        for piece in said.pieces:
+            self.wfile.write(piece)
+            time.sleep(said.trickles)
         self.close_connection = self.close_connection or said.cut
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -26,9 +26,7 @@ from .service import Patience, SandboxUnsure, Service, quietly
 
 log = logging.getLogger(__name__)
 GUEST_USER = 1000
-LONGEST_LIFE = timedelta(
-    hours=3
-)  # no run of ours lasts so long: an older machine of ours is nobody's, whichever host made it
+LONGEST_LIFE = timedelta(hours=3)  # no run of ours lasts so long: an older machine of another host's is nobody's
 WAIT_FOR_TURN = 5.0
 LEAST_WAIT = 10.0  # seconds in the queue, where no service could be had
 
@@ -179,12 +177,14 @@ class _Names:
         return name, release
 
     def is_left_over(self, machine: Machine, now: datetime) -> bool:
-        """PURE but for the lock: never somebody else's; ours when it does not run, is too old, or its owner on this host is gone."""
+        """Never somebody else's; ours when it does not run, its owner on this host is gone, or it is another host's and too old."""
         if not machine.workspace_id.startswith(self._ours):
             return False
-        if machine.status != "running" or _age(machine, now) > LONGEST_LIFE:
+        if machine.status != "running":
             return True
-        return machine.workspace_id.startswith(self._hosts) and not self._is_owned(machine.workspace_id)
+        if machine.workspace_id.startswith(self._hosts):  # its owner is known better than the service's clock
+            return not self._is_owned(machine.workspace_id)
+        return _age(machine, now) > LONGEST_LIFE
 
     def _is_owned(self, name: str) -> bool:
         path = self._folder / f"{name}.owner"

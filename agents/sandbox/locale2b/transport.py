@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,7 @@ from ...errors import Permanent
 
 LARGEST_ANSWER = 16 * 1024 * 1024
 CONNECT = 5.0
+TRICKLES = 4  # times its patience an answer may take in all: one that comes byte by byte is never silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,11 @@ class Transport:
         """Ask once; `patience` is the longest silence in seconds. Raises NoAnswer."""
         timeout = httpx.Timeout(connect=CONNECT, read=patience, write=patience, pool=patience)
         files = {"file": file} if file else None
+        ends = time.monotonic() + TRICKLES * patience
         try:
             with self._client.stream(method, path, json=body, params=query, files=files, timeout=timeout) as answer:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
-                return Answer(answer.status_code, headers, _whole(answer))
+                return Answer(answer.status_code, headers, _whole(answer, ends))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise NoAnswer(_short(error), arrived=False) from None
         except httpx.TimeoutException:
@@ -98,10 +101,12 @@ def _is_private(host: str) -> bool:
         return host == "localhost" or "." not in host or host.endswith((".internal", ".local", ".lan", ".localhost"))
 
 
-def _whole(answer: httpx.Response) -> bytes:
-    data = bytearray()
+def _whole(answer: httpx.Response, ends: float) -> bytes:
+    data, begun = bytearray(), time.monotonic()
     for chunk in answer.iter_bytes():
         data += chunk
+        if time.monotonic() > ends:
+            raise NoAnswer(f"not whole after {time.monotonic() - begun:.0f} s", arrived=True, silent=True)
         if len(data) > LARGEST_ANSWER:
             raise NoAnswer(f"an answer of more than {LARGEST_ANSWER >> 20} MiB", arrived=True)
     return bytes(data)
