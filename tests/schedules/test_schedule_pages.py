@@ -59,6 +59,9 @@ def test_an_empty_list_says_how_to_make_the_first(ada: Client) -> None:
     assert "No schedules yet" in page
     assert "manage.py schedule add" in page
     assert "celery-beat has never ticked here" in page
+    assert "A worker of the <code>default</code> queue takes its ticks" in page, (
+        "or one would look for the fault in beat"
+    )
 
 
 def test_a_schedule_is_made_changed_paused_resumed_run_and_removed(ada: Client) -> None:
