@@ -19,13 +19,15 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 class Environment(environ.FileAwareEnv):  # type: ignore[misc]
-    """The environment; a number that is none is named."""
+    """The environment; a value that cannot be used is named: a number that is none, a NAME_FILE that is not there."""
 
     def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().get_value(var, *args, **kwargs)
         except ValueError as error:
             raise ImproperlyConfigured(f"{var}: {error}") from error
+        except OSError as error:
+            raise ImproperlyConfigured(f"{var}_FILE: {error.strerror}: {error.filename}") from error
 
 
 env = Environment()
@@ -38,6 +40,27 @@ def secret(name: str, default: str = "") -> str:
     return str(env.str(name, default=default)).strip()
 
 
+def address(name: str, *schemes: str) -> str:
+    """A secret that is empty or a URL; the message does not show it.
+
+    Of `queue:6379` Celery would make an AMQP broker, and try it for ever.
+    """
+    value = secret(name)
+    if value and (urlsplit(value).scheme not in schemes or not urlsplit(value).hostname):
+        raise ImproperlyConfigured(
+            f"{name} is not an address: it begins with {' or '.join(f'{s}://' for s in schemes)}"
+        )
+    return value
+
+
+def at_least(least: int, name: str, default: int) -> int:
+    """A number with which something still happens."""
+    value = int(env.int(name, default=default))
+    if value < least:
+        raise ImproperlyConfigured(f"{name} must be at least {least}, not {value}")
+    return value
+
+
 # ---- Django
 
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
@@ -45,11 +68,11 @@ DEBUG = env.bool("DEBUG", default=False)
 INSECURE_KEY = "insecure-development-key"
 SECRET_KEY = secret("SECRET_KEY", INSECURE_KEY) or INSECURE_KEY
 HOST = env.str("HOST", default="") or "127.0.0.1"  # where `manage.py up` listens
-PORT = int(env.str("PORT", default="") or 8000)
+PORT = env.int("PORT", default=8000) if env.str("PORT", default="") else 8000
 # `manage.py up` takes the next port where that one is taken, and leaves its address here.
 OWN_ADDRESS_FILE = DATA_DIR / "web.url"
 _address = OWN_ADDRESS_FILE.read_text().strip() if OWN_ADDRESS_FILE.exists() else "http://127.0.0.1:8000"
-BASE_URL = (env.str("BASE_URL", default="") or _address).rstrip("/")
+BASE_URL = (address("BASE_URL", "http", "https") or _address).rstrip("/")
 # Always: loopback (the probes of this machine) and the host of BASE_URL.
 ALLOWED_HOSTS = [
     *env.list("ALLOWED_HOSTS", default=[]),
@@ -243,7 +266,7 @@ if DATABASE_URL.startswith("sqlite"):
 
 # ---- Redis and Celery: a lossy wake-up (reference: celery-redis.md); rows are the truth
 
-_broker, _redis = secret("CELERY_BROKER_URL"), secret("REDIS_URL")
+_broker, _redis = (address(name, "redis", "rediss") for name in ("CELERY_BROKER_URL", "REDIS_URL"))
 # `manage.py up` starts a Redis of our own where none is named, and leaves its address here.
 OWN_REDIS = not (_broker or _redis)
 OWN_REDIS_FILE = DATA_DIR / "redis.url"
@@ -273,7 +296,7 @@ CELERY_TASK_ROUTES = {
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # a message must not wait behind a long model call while others idle
 CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_POOL = "threads"  # the work is waiting; 100 slots cost 46 MiB
-CELERY_WORKER_CONCURRENCY = env.int("WORKER_THREADS", default=32)
+CELERY_WORKER_CONCURRENCY = at_least(1, "WORKER_THREADS", 32)
 CELERY_WORKER_SEND_TASK_EVENTS = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False

@@ -31,7 +31,13 @@ class Command(BaseCommand):
         parser.add_argument("--only-env", action="store_true", help="make .env with random keys, and no more")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if envfile.make(settings.ENV_FILE):
+        try:
+            made = envfile.make(settings.ENV_FILE)
+        except OSError as error:
+            raise CommandError(
+                f"{settings.ENV_FILE} cannot be made ({error.strerror}); set ENV_FILE", returncode=2
+            ) from error
+        if made:
             self.stdout.write(f"▸ {settings.ENV_FILE} is made, with random keys.")
             self.stdout.flush()
             if not options["only_env"]:
