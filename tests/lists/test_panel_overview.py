@@ -100,6 +100,16 @@ def test_work_that_waits_for_nobody_is_an_alarm_with_its_command(owner: Client, 
     assert "without a worker" not in owner.get("/goals/new/").content.decode()
 
 
+@pytest.mark.parametrize("address", ["/", "/workers/"])
+def test_a_queue_that_nobody_serves_is_named_with_its_command_before_anything_waits(
+    owner: Client, address: str
+) -> None:
+    worker(["planning", "execution", "default"])
+    text = owner.get(address).content.decode()
+    assert "manage.py worker --queues review" in text
+    assert "manage.py worker --queues planning" not in text
+
+
 def test_nothing_waiting_is_no_alarm(owner: Client, submit: Any) -> None:
     put(submit(), status="paused")
     Run.objects.update(not_before=timezone.now() - timedelta(seconds=5))
