@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from orchestration.listening import listen
 from orchestration.redis_server import RedisServer
@@ -59,6 +60,14 @@ def test_ours_share_one_environment_wait_for_the_tables_and_may_do_little(name: 
     else:
         assert waits["migrate"] == {"condition": "service_completed_successfully"}
     assert (service["read_only"], service["cap_drop"], service["init"]) == (True, ["ALL"], True)
+
+
+def test_every_setting_of_model_and_sandbox_reaches_the_containers_and_is_harmless_when_it_is_not_set() -> None:
+    """`.env` is not in the image: what the file does not name would be ignored without a word."""
+    names = {*settings.LLM_ENVIRONMENT, *settings.SANDBOX_ENVIRONMENT}
+    told = ALL["worker-execution"]["environment"]
+    assert {name: told.get(name) for name in names} == dict.fromkeys(names, "")
+    assert (told.get("SANDBOX"), told.get("LLM_TOOL_CALLS")) == ("auto", "1")
 
 
 def test_each_queue_has_a_worker_and_each_worker_time_to_stop() -> None:
