@@ -110,3 +110,8 @@ def test_the_command_refuses_with_a_sentence(ada: User, words: tuple[str, ...]) 
     with pytest.raises(CommandError):
         call_command("create_token", *words, stdout=io.StringIO(), stderr=io.StringIO())
     assert not ApiToken.objects.exists()
+
+
+def test_the_command_says_how_somebody_is_made_who_is_not_there(ada: User) -> None:
+    with pytest.raises(CommandError, match=r"there is no user 'nobody'; make one: manage\.py invite nobody"):
+        call_command("create_token", "nobody", stdout=io.StringIO(), stderr=io.StringIO())

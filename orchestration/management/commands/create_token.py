@@ -6,11 +6,11 @@ from argparse import RawDescriptionHelpFormatter
 from datetime import timedelta
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from orchestration.errors import OrchestrationError
 from orchestration.services.access import create_token
+from orchestration.services.people import person
 
 
 class Command(BaseCommand):
@@ -26,12 +26,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        users = get_user_model().objects
-        user = users.filter(username=options["user"], is_active=True).first()
-        if user is None:
-            raise CommandError(f"there is no active user {options['user']!r}; make one: manage.py createsuperuser")
         days = options["days"]
         try:
+            user = person(options["user"])
             token, secret = create_token(user, options["name"], timedelta(days=days) if days is not None else None)
         except (OrchestrationError, OverflowError) as error:
             raise CommandError(str(error), returncode=2) from error
