@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import redis
@@ -92,14 +92,15 @@ def require_own_broker() -> None:
     except BrokerAway as error:
         log.warning("%s; queued goals are worked from the database meanwhile", error)
     except BrokerRefused as error:
-        _exit(str(error))
+        stop_with(str(error))
     except DatabaseError as error:
-        _exit(
+        stop_with(
             f"the database cannot be used ({str(error).splitlines()[0]}): run `manage.py migrate`, or set DATABASE_URL"
         )
 
 
-def _exit(sentence: str) -> None:
+def stop_with(sentence: str) -> NoReturn:
+    """A process that cannot be started: exit code 2, the sentence on stderr."""
     sys.stderr.write(f"error: {sentence}\n")
     sys.stderr.flush()
     raise SystemExit(2)

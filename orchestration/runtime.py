@@ -20,13 +20,14 @@ from celery.signals import celeryd_after_setup, worker_shutting_down
 from django.conf import settings
 
 from agents.errors import AgentError
-from agents.llm.registry import from_environment
+from agents.llm import registry as models
 from agents.ports import LLM, SandboxProvider
 from agents.sandbox import registry as sandboxes
 
 from . import dispatch, live, services
 from .active import FENCED, ActiveRun, ActiveRuns
-from .broker import installation_id, require_own_broker
+from .broker import installation_id, require_own_broker, stop_with
+from .errors import BadInput
 from .journal import release_connection
 from .models import Run
 from .runs.bench import Tools
@@ -241,7 +242,7 @@ def broken_tools(name: str, error: AgentError) -> Tools:
 
 def make_llm() -> LLM:
     """A model client for one run."""
-    return from_environment(settings.LLM_ENVIRONMENT)
+    return models.from_environment(settings.LLM_ENVIRONMENT)
 
 
 @cache
@@ -254,6 +255,15 @@ def sandbox_provider() -> SandboxProvider:
         remote=settings.SANDBOX_ENVIRONMENT,
         installation=installation_id().hex[:12],
     )
+
+
+def refuse_bad_settings() -> None:
+    """Raises BadInput with the name of a setting of the model or the sandbox that cannot be. What is not set may come later."""
+    try:
+        models.check(settings.LLM_ENVIRONMENT)
+        sandboxes.check(settings.SANDBOX, settings.SANDBOX_ENVIRONMENT)
+    except AgentError as error:
+        raise BadInput(str(error)) from error
 
 
 def start_web() -> None:
@@ -274,6 +284,10 @@ def name_of_sandbox() -> str:
 def start_worker(sender: str, instance: object, **_: object) -> None:
     """Celery has read its settings and queues: check that broker and database belong together, then start our threads."""
     global _worker
+    try:
+        refuse_bad_settings()
+    except BadInput as error:
+        stop_with(str(error))
     require_own_broker()
     queues = [name for name in instance.app.amqp.queues.consume_from if name in Queue.values]  # type: ignore[attr-defined]
     threads = int(instance.concurrency or settings.CELERY_WORKER_CONCURRENCY)  # type: ignore[attr-defined]

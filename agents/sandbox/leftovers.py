@@ -28,14 +28,15 @@ def end_all_of(uid: int) -> None:
 def end_all_in(folder: Path) -> None:
     """End what was started for a sandbox's folder: it is mounted in the namespace, or its copy of the launcher is the program."""
     ends = time.monotonic() + PATIENCE
-    while (found := list(_processes_in(folder))) and time.monotonic() < ends:
+    while (found := list(processes_in(folder))) and time.monotonic() < ends:
         for pid, how in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, how)
         time.sleep(0.005)
 
 
-def _processes_in(folder: Path) -> Iterator[tuple[int, signal.Signals]]:
+def processes_in(folder: Path) -> Iterator[tuple[int, signal.Signals]]:
+    """(pid, the signal that ends it) of what was started for this folder, or for one below it if that is mounted."""
     launcher = os.fsencode(folder / "launcher.py")
     for process in _processes():
         with contextlib.suppress(OSError):

@@ -50,8 +50,7 @@ def choose(
     `remote` holds the LOCALE2B_ settings. A service that is set is taken without a trial and never left for a local sandbox: it may
     be away for a moment, and a run waits for it.
     """
-    if name not in ("auto", *KNOWN, REMOTE):
-        raise Permanent(f"SANDBOX={name} is not known; there are auto, {', '.join(KNOWN)}, {REMOTE}")
+    check(name, remote or {})
     root = prepare_root(root)
     if is_remote(name, remote or {}):
         return Locale2bProvider(options.from_environment(remote or {}, installation), root / "scratch")
@@ -62,6 +61,14 @@ def choose(
             return _provider(candidate)(root, parallel)
         tried.append(f"{candidate}: {found.cause}. {found.remedy}")
     raise Permanent("\n".join(("no sandbox can be had here, and nothing runs without one.", *tried)))
+
+
+def check(name: str, remote: Mapping[str, str]) -> None:
+    """Raises Permanent for a setting that cannot be, without looking at any sandbox."""
+    if name not in ("auto", *KNOWN, REMOTE):
+        raise Permanent(f"SANDBOX={name} is not known; there are auto, {', '.join(KNOWN)}, {REMOTE}")
+    if is_remote(name, remote):
+        options.from_environment(remote)
 
 
 def is_remote(name: str, remote: Mapping[str, str]) -> bool:

@@ -60,3 +60,28 @@ def test_a_python_without_django_says_which_one_has_it(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert ".venv/bin/python manage.py" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("LLM_TIMEOUT", "abc", "LLM_TIMEOUT must be a number"),
+        ("LLM_BASE_URL", "foo", "LLM_BASE_URL"),
+        ("SANDBOX", "foo", "SANDBOX=foo is not known; there are auto, bubblewrap"),
+        ("LOCALE2B_BASE_URL", "foo", "LOCALE2B_BASE_URL"),
+    ],
+)
+@pytest.mark.parametrize("command", ["up", "worker"])
+def test_one_of_model_and_sandbox_stops_the_start_too(
+    tmp_path: Path, command: str, name: str, value: str, said: str
+) -> None:
+    (tmp_path / "none.env").write_text("")
+    done = manage(tmp_path, command, **{name: value})
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_file_of_the_database_is_for_its_owner_alone(tmp_path: Path) -> None:
+    assert manage(tmp_path, "migrate", "-v0").returncode == 0
+    assert (tmp_path / "compymac.sqlite3").stat().st_mode & 0o077 == 0

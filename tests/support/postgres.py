@@ -37,6 +37,11 @@ class PostgresServer:
     def url(self) -> str:
         return f"postgres://postgres@127.0.0.1:{self.port}/postgres"
 
+    def new_database(self, name: str) -> str:
+        """The address of a further, empty database."""
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", name)
+        return self.url.removesuffix("postgres") + name
+
     def start(self) -> PostgresServer:
         options = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
         options |= {"max_connections": 120, "full_page_writes": "off", "synchronous_commit": "off"}

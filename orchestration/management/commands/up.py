@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from orchestration import envfile, installation
 from orchestration.listening import refusal
 from orchestration.management.problems import in_a_sentence
+from orchestration.runtime import refuse_bad_settings
 
 
 class Command(BaseCommand):
@@ -47,6 +48,8 @@ class Command(BaseCommand):
         key_is_default = settings.SECRET_KEY == settings.INSECURE_KEY
         if refused := refusal(settings.HOST, debug=settings.DEBUG, key_is_default=key_is_default):
             raise CommandError(refused, returncode=2)
+        with in_a_sentence():
+            refuse_bad_settings()
         self._run(options["flower"])
 
     def _run(self, flower: bool) -> None:

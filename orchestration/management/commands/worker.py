@@ -10,6 +10,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from orchestration.children import WORKER
+from orchestration.management.problems import in_a_sentence
+from orchestration.runtime import refuse_bad_settings
 from orchestration.states import Queue
 
 
@@ -32,11 +34,13 @@ class Command(BaseCommand):
             "  manage.py worker --queues execution --threads 8   one role, as on a second machine\n"
             "  manage.py worker -- --hostname two@%h             what follows -- goes to celery"
         )
-        parser.add_argument("-Q", "--queues", type=known_queues, default="", help=f"some of {','.join(Queue.values)}")
+        parser.add_argument("-Q", "--queues", type=known_queues, default=None, help=f"some of {','.join(Queue.values)}")
         parser.add_argument("-c", "--threads", type=int, metavar="N", help="runs at once (default: WORKER_THREADS, 32)")
         parser.add_argument("celery", nargs="*", metavar="-- WORD", help="further words for celery's own worker")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        with in_a_sentence():
+            refuse_bad_settings()
         argv = [*WORKER]
         if options["queues"]:
             argv.append(f"--queues={options['queues']}")
