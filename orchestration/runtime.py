@@ -6,6 +6,7 @@ processes, and claims queued runs directly when threads idle (so nothing waits f
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import socket
@@ -185,11 +186,12 @@ class Worker:
             self.claim_idle()
 
     def _sweep_is_due(self) -> bool:
-        """By one process of this host in turn."""
+        """By one process in turn of those that share a folder."""
         if time.monotonic() - self._swept_at < SWEEP_SANDBOXES:
             return False
         self._swept_at = time.monotonic()
-        return services.take_turn(f"sandboxes of {socket.gethostname()}"[:60], self.name, SWEEP_SANDBOXES)
+        folder = hashlib.sha256(str(settings.WORKSPACES_DIR).encode()).hexdigest()[:8]
+        return services.take_turn(f"sandboxes {folder} of {socket.gethostname()}"[:60], self.name, SWEEP_SANDBOXES)
 
     def drain(self) -> None:
         """SIGTERM: take nothing more, give back what stops at a safe point, then end what is in flight. No attempt, no loss."""

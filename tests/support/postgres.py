@@ -21,7 +21,9 @@ APT = "apt-get install postgresql"
 class PostgresServer:
     """`start()`, use `.url`, `stop()`; also a context manager. A stopped one can be started again on the same port."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        """`durable`: what is committed survives a crash of the server (not of the machine: there is no fsync in tests)."""
+        self._commits = "on" if durable else "off"
         self.folder = Path(tempfile.mkdtemp(prefix="compymac-pg-", dir="/tmp"))
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -44,7 +46,7 @@ class PostgresServer:
 
     def start(self) -> PostgresServer:
         options = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
-        options |= {"max_connections": 120, "full_page_writes": "off", "synchronous_commit": "off"}
+        options |= {"max_connections": 120, "full_page_writes": "off", "synchronous_commit": self._commits}
         words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -65,6 +67,13 @@ class PostgresServer:
         """SIGINT: PostgreSQL's fast shutdown."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
+            self._process.wait(timeout=30)
+            self._process = None
+
+    def crash(self) -> None:
+        """SIGQUIT: all of it ends at once, and the next start recovers from its log."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
             self._process.wait(timeout=30)
             self._process = None
 

@@ -1,0 +1,134 @@
+"""One lane of the crash points: cases one after another on a database of its own, each life a fork of this process.
+
+A case has an offset: its first life dies at that occurrence, every further one `stride` occurrences after its start, until a life
+reaches the end. So each occurrence of the work is died at in one of the cases, and each case dies dozens of times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.conf import settings  # noqa: E402
+from django.db import connection  # noqa: E402
+
+from agents.sandbox import registry as sandboxes  # noqa: E402
+from agents.sandbox.leftovers import processes_in  # noqa: E402
+from orchestration import audit, runtime  # noqa: E402
+from orchestration.blobs import load_blob  # noqa: E402
+from orchestration.invariants import Violation  # noqa: E402
+from orchestration.models import Call, Goal  # noqa: E402
+from orchestration.states import CallKind, CallStatus  # noqa: E402
+
+from .life import live  # noqa: E402
+from .reference import CANCEL, WORK  # noqa: E402
+from .seams import KILLED  # noqa: E402
+
+MOST_LIVES = 400  # a case that needs more makes no progress
+
+
+Tell = Callable[[Any], None]
+
+
+def in_a_fork(job: Callable[[Tell], Any]) -> tuple[int, Any]:
+    """(exit code, what `job` returned or told before it was killed); this process stays without threads and connections."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        code = 1
+        try:
+            _say(writer, job(lambda value: _say(writer, value)))
+            code = 0
+        except BaseException:  # noqa: BLE001 - the parent reads it
+            _say(writer, traceback.format_exc())
+        finally:
+            os._exit(code)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as told:
+        said = told.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return code, json.loads(said) if said else None
+
+
+def _say(pipe: int, value: Any) -> None:
+    data = json.dumps(value).encode()
+    while data:
+        data = data[os.write(pipe, data) :]
+
+
+def run_case(name: str, offset: int, stride: int) -> dict[str, Any]:
+    """Lives until one reaches the end; what was died at, and what does not hold. offset 0: nobody is killed."""
+    died: list[str] = []
+    die_at = offset
+    while True:
+        code, told = in_a_fork(partial(live, name, die_at))
+        if code == 0:
+            break
+        if code != KILLED or len(died) >= MOST_LIVES:
+            return {"case": name, "died": died, "trouble": [f"life {len(died) + 1} ended with {code}: {told}"]}
+        died.append(told)
+        die_at = stride
+    code, result = in_a_fork(lambda _: _look(name))
+    if code:
+        return {"case": name, "died": died, "trouble": [str(result)]}
+    return {"case": name, "died": died, "places": told, **result}
+
+
+def _look(name: str) -> dict[str, Any]:
+    work, cancel = (Goal.objects.get(text=f"{text}\n{name}") for text in (WORK, CANCEL))
+    trouble = [
+        f"{v.invariant}: {v.subject}: {v.detail}"
+        for v in audit.audit(audit.Asked(at_rest=True))
+        if isinstance(v, Violation)
+    ]
+    trouble += _left_on_the_host()
+    if (work.status, cancel.status) != ("succeeded", "cancelled"):
+        trouble.append(f"the goals are {work.status} ({work.reason}) and {cancel.status}")
+    patch = load_blob(work.selected.patch_id) if work.selected and work.selected.patch_id else b""
+    calls = Call.objects.filter(kind=CallKind.LLM)
+    return {
+        "tree": hashlib.sha256(patch).hexdigest(),
+        "trouble": trouble,
+        "losses": sum(run.losses for run in work.runs.all()),
+        "answered": calls.filter(status__in=(CallStatus.DONE, CallStatus.SUPERSEDED)).count(),
+        "begun": calls.count(),
+    }
+
+
+def _left_on_the_host() -> list[str]:
+    root = sandboxes.prepare_root(Path(settings.WORKSPACES_DIR))
+    for folder in root.glob("box-*"):
+        os.utime(folder, (0, 0))  # time passes: one that was only half made is not new any more
+    sandboxes.sweep(root)
+    left = [f"a sandbox is left: {folder.name}" for folder in root.glob("box-*")]
+    return left + [f"process {pid} is left" for pid, _ in processes_in(root)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--offsets", required=True)
+    parser.add_argument("--stride", type=int, required=True)
+    parser.add_argument("--name", required=True)
+    asked = parser.parse_args()
+    runtime.sandbox_provider()  # tried once, not in each life
+    connection.close()
+    for offset in map(int, asked.offsets.split(",")):
+        print(json.dumps(run_case(f"{asked.name} {offset}", offset, asked.stride)), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
