@@ -4,10 +4,10 @@ PY := .venv/bin/python
 # `make up LLM_API_KEY=… PORT=…` reaches the command by its environment, never by argv: make exports what it is given, and only that.
 QUICK := -m "not services and not browser" -n 2
 # these wait more than they work
-SLOW := -m "services and not browser" -n 3
+SLOW := -m "services and not browser and not faults" -n 3
 LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header
 
-.PHONY: help setup demo up env browser test test-sqlite test-postgres test-services check screenshots schema-test openapi lock clean
+.PHONY: help setup demo up env browser test test-sqlite test-postgres test-services check screenshots schema-test openapi faults crash-points chaos chaos-long lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,26 @@ browser: ## a person's way in a real browser (PICTURES=folder keeps a picture of
 	@scripts/setup --dev --browser
 	@$(PY) -m pytest -q -m browser tests/browser
 	@$(PY) -m pytest -q -m browser tests/schedules
+
+faults: ## what the promises say of killed processes: crash points, chaos, and that these suites can fail (≤ 12 min)
+	@scripts/setup --dev
+	@$(PY) -m tests.faults.crash_points --one-in 8
+	@$(PY) -m tests.faults.crash_points --one-in 8 --postgres
+	@$(PY) -m tests.faults.chaos
+	@$(PY) -m tests.support.postgres -- $(PY) -m pytest -q -m faults --database-only
+
+crash-points: ## every occurrence of every seam, on both databases (about an hour)
+	@scripts/setup --dev
+	@$(PY) -m tests.faults.crash_points
+	@$(PY) -m tests.faults.crash_points --postgres
+
+chaos: ## 20 goals on three machines while workers, supervisors, Redis and PostgreSQL are killed (≤ 150 s; SEED=n)
+	@scripts/setup --dev
+	@$(PY) -m tests.faults.chaos --seed $(or $(SEED),1)
+
+chaos-long: ## the same for half an hour: 200 goals, best-of-3, cancels, frozen workers, drains, ≥ 500 kills
+	@scripts/setup --dev
+	@$(PY) -m tests.faults.chaos --long --seed $(or $(SEED),1)
 
 check: ## lint, format, types, import rules, migrations; no services
 	@scripts/setup --dev

@@ -209,6 +209,9 @@ def _fences(history: History) -> Found:
         claims = [event.fence for event in changes if event.new == RunStatus.RUNNING]
         if any(later <= earlier for earlier, later in pairwise(claims)):
             yield f"run {about[:8]}", f"its claims have the fences {claims}"
+        written = [event.fence for event in changes]
+        if any(later < earlier for earlier, later in pairwise(written)):
+            yield f"run {about[:8]}", f"it was changed with an old fence: {written}"
         if claims and claims[-1] > fence_now.get(about, claims[-1]):
             yield f"run {about[:8]}", f"its fence is {fence_now[about]}, and it was claimed with {claims[-1]}"
     for run, calls in _by_run(history.calls).items():

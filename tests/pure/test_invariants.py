@@ -103,6 +103,7 @@ BROKEN = {
     "a move from where it was not": ("terminal_final", changed("events", 4, old="queued")),
     "a step won twice": ("one_winner", changed("runs", 0, step="s1")),
     "a fence claimed twice": ("fences_increase", changed("events", 2, fence=1)),
+    "an end with an old fence": ("fences_increase", changed("events", 4, fence=1)),
     "a run behind its claim": ("fences_increase", changed("runs", 0, fence=2)),
     "a call with an old fence": ("fences_increase", changed("calls", 2, fence=1)),
     "a call ahead of its run": ("fences_increase", changed("calls", 3, fence=2)),

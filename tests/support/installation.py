@@ -29,9 +29,9 @@ EXAMPLE_CHECK = "python3 -m unittest discover -s tests -t ."
 class WorkerProcess:
     """`celery -A compymac_site worker` in a session of its own."""
 
-    def __init__(self, env: dict[str, str], log: Path, words: Sequence[str] = ()) -> None:
+    def __init__(self, env: dict[str, str], log: Path, words: Sequence[str] = (), module: str = "celery") -> None:
         self.log = log
-        argv = [sys.executable, "-m", "celery", "-A", "compymac_site", "worker", "--loglevel=info", *words]
+        argv = [sys.executable, "-m", module, "-A", "compymac_site", "worker", "--loglevel=info", *words]
         with log.open("ab") as file:
             self.process = subprocess.Popen(
                 argv, env=env, cwd=BASE, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
@@ -98,9 +98,10 @@ class Installation:
         self._stack.callback(self.redis.stop)
         self.env |= {"REDIS_URL": self.redis.url, "CELERY_BROKER_URL": self.redis.url}
 
-    def worker(self, *words: str, **env: str) -> WorkerProcess:
+    def worker(self, *words: str, module: str = "celery", **env: str) -> WorkerProcess:
+        """`module`: what is run in the place of celery."""
         log = self.folder / f"worker-{len(self.workers)}.log"
-        worker = WorkerProcess(self.env | env, log, words)
+        worker = WorkerProcess(self.env | env, log, words, module)
         self.workers.append(worker)
         self._stack.callback(lambda: worker.process.poll() is not None or worker.kill())
         return worker.ready()
