@@ -332,8 +332,8 @@ STORE_RESULTS = env.bool("CELERY_STORE_RESULTS", default=False)
 
 LEASE_SECONDS = env.float("LEASE_SECONDS", default=30.0)
 HOUSEKEEPER_SECONDS = env.float("HOUSEKEEPER_SECONDS", default=5.0)
-# How long a worker that is told to stop waits for safe points, before it ends what is in flight.
-DRAIN_SECONDS = env.float("DRAIN_SECONDS", default=10.0)
+# How long a worker that is told to stop waits for calls in flight, before it aborts them (which takes half as long at most).
+DRAIN_SECONDS = env.float("DRAIN_SECONDS", default=15.0)
 MAX_LOSSES = env.int("MAX_LOSSES", default=5)
 RUN_DEADLINE_SECONDS = {
     "plan": env.int("PLAN_DEADLINE_SECONDS", default=1800),

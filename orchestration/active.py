@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,18 +13,28 @@ from agents.errors import AgentError, Cancelled, Fenced
 
 from .models import Run
 
+log = logging.getLogger(__name__)
 FENCED = "it belongs to somebody else by now"
 
 
 @dataclass
 class ActiveRun:
-    """One claimed run. `alive_until` (monotonic seconds) is the last good heartbeat plus two thirds of a lease."""
+    """One claimed run. `alive_until` (monotonic seconds) is the last good heartbeat plus two thirds of a lease.
+
+    `worker`: who may go on with another run of the same goal; empty if nobody may.
+    """
 
     run: Run
     alive_until: float
+    worker: str = ""
     stop_reason: str = ""
     _closers: list[Callable[[], None]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def successor(self) -> str:
+        """Asked when the run is recorded: a worker that was told to stop meanwhile claims nothing more."""
+        return "" if self.stop_reason else self.worker
 
     def check(self) -> None:
         """Called before each call: raises when nothing more may be begun."""
@@ -55,8 +66,17 @@ class ActiveRun:
         with self._lock:
             self.stop_reason = self.stop_reason or reason
             closers = list(self._closers) if now else []
-        for closer in closers:
-            closer()
+        for closer in (
+            closers
+        ):  # each in a thread: a sandbox takes its time, and the heartbeat of other runs must not wait for it
+            threading.Thread(target=_close, args=(closer, self.run), daemon=True, name="closer").start()
+
+
+def _close(closer: Callable[[], None], run: Run) -> None:
+    try:
+        closer()
+    except Exception:
+        log.exception("%s was told to stop, and something of it could not be closed", run)
 
 
 class ActiveRuns:
@@ -82,8 +102,8 @@ class ActiveRuns:
             self._reserved -= 1
 
     @contextmanager
-    def working(self, run: Run, alive_for: float) -> Iterator[ActiveRun]:
-        active, claim = ActiveRun(run, time.monotonic() + alive_for), (str(run.pk), run.fence)
+    def working(self, run: Run, alive_for: float, successor: str = "") -> Iterator[ActiveRun]:
+        active, claim = ActiveRun(run, time.monotonic() + alive_for, successor), (str(run.pk), run.fence)
         with self._lock:
             self._runs[claim] = active
         if self.draining:
@@ -97,6 +117,12 @@ class ActiveRuns:
     def all(self) -> list[ActiveRun]:
         with self._lock:
             return list(self._runs.values())
+
+    @property
+    def busy(self) -> bool:
+        """Is any thread claiming or working?"""
+        with self._lock:
+            return self._reserved > 0
 
     @property
     def risky(self) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from .errors import OrchestrationError
 
 STARTS_WITHIN = 60.0
-STOPS_WITHIN = 25.0
+STOPS_WITHIN = 30.0  # a worker's drain, with what Celery adds
 WORKER = (sys.executable, "-m", "celery", "-A", "compymac_site", "worker", "--loglevel=info")
 # Asks the kernel for a signal at the end of the parent, then becomes the program. (A preexec_fn is not safe beside threads.)
 BOUND = """

@@ -34,6 +34,7 @@ class Demo:
             **os.environ,
             "DATA_DIR": str(self.folder / "data"),
             "DATABASE_URL": f"sqlite:///{self.folder / 'data' / 'demo.sqlite3'}",
+            "DRAIN_SECONDS": "2",
             "PYTHONUNBUFFERED": "1",
             "WORKSPACES_DIR": str(self.folder / "workspaces"),
             # a secret's file would win over its variable, and lead to another installation

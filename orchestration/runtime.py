@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 
 from celery.signals import celeryd_after_setup, worker_shutting_down
 from django.conf import settings
@@ -39,7 +40,9 @@ from .states import QUEUE_OF, Queue
 log = logging.getLogger(__name__)
 MOST_IN_A_ROW = 8  # runs of one goal that a thread works before it looks at the others
 SWEEP_SANDBOXES = 60.0  # seconds between two looks for the sandboxes of killed workers
-GRACE = 10.0  # seconds that a drain waits at most for what it has ended in flight
+CELERY_STOPS = (
+    5.0  # seconds that Celery's own shutdown may take after the drain: a broker that is silent would hold it for ever
+)
 
 
 class Worker:
@@ -86,19 +89,19 @@ class Worker:
         while run is not None:
             in_a_row += 1
             queue = run.queue
-            run = self._perform(run, self.name if in_a_row < MOST_IN_A_ROW and not self.active.draining else "")
+            run = self._perform(run, self.name if in_a_row < MOST_IN_A_ROW else "")
             if run is None and not self.active.draining:
                 in_a_row = 0
                 run = services.pull([queue], self.name, risky=not self.active.risky)
                 release_connection()
 
     def _perform(self, run: Run, successor: str) -> Run | None:
-        with self.active.working(run, self.alive_for) as active:
+        with self.active.working(run, self.alive_for, successor) as active:
             try:
                 tools = self.tools
             except AgentError as error:
                 tools = broken_tools(self.name, error)
-            return perform(tools, active, successor)
+            return perform(tools, active)
 
     def claim_idle(self) -> int:
         """Queued runs for threads that have nothing to do; how many were begun."""
@@ -194,17 +197,31 @@ class Worker:
         return services.take_turn(f"sandboxes {folder} of {socket.gethostname()}"[:60], self.name, SWEEP_SANDBOXES)
 
     def drain(self) -> None:
-        """SIGTERM: take nothing more, give back what stops at a safe point, then end what is in flight. No attempt, no loss."""
+        """SIGTERM: take nothing more, wait for the calls in flight, then abort them. Every run is given back: no attempt, no loss.
+
+        A thread that cannot be stopped (it waits for a lock of the kernel, say) is left behind; its run is not.
+        """
         self.active.drain(now=False)
-        ends = time.monotonic() + settings.DRAIN_SECONDS
-        while self.active.all() and time.monotonic() < ends:
-            time.sleep(0.1)
+        self._wait_for_threads(settings.DRAIN_SECONDS)
         self.active.drain(now=True)
-        while self.active.all() and time.monotonic() < ends + GRACE:
-            time.sleep(0.1)
+        self._wait_for_threads(settings.DRAIN_SECONDS / 2)
+        for left in self.active.all():
+            self._give_back(left.run)
         self._ended.set()
         take_leave(self.name)
         release_connection()
+
+    def _give_back(self, run: Run) -> None:
+        log.warning("%s: its thread does not stop; the run is given back without it", run)
+        try:
+            services.stand_down(run, "the worker is stopping")
+        except Exception:
+            log.exception("%s could not be given back; its lease will expire", run)
+
+    def _wait_for_threads(self, seconds: float) -> None:
+        ends = time.monotonic() + seconds
+        while self.active.busy and time.monotonic() < ends:
+            time.sleep(0.05)
 
 
 # ---- making one
@@ -232,12 +249,16 @@ def broken_tools(name: str, error: AgentError) -> Tools:
 
     class Missing:
         layers: tuple[str, ...] = ()
+        scratch = Path(os.devnull)
 
         def __init__(self) -> None:
             self.name = "none"
 
         def open(self, spec: object) -> object:
             raise error
+
+        def sweep(self) -> int:
+            return 0
 
     return Tools(name, Missing(), make_llm)  # type: ignore[arg-type]
 
@@ -303,4 +324,16 @@ def start_worker(sender: str, instance: object, **_: object) -> None:
 def stop_worker(sig: str = "", **_: object) -> None:
     """The signal handler must return at once; the drain is a thread that Celery's own shutdown waits for through its pool."""
     if _worker is not None:
-        threading.Thread(target=_worker.drain, name="drain").start()
+        threading.Thread(target=_drain_and_leave, args=(_worker,), name="drain").start()
+
+
+def _drain_and_leave(worker: Worker) -> None:
+    """The process ends in time, whatever a thread or Celery's own shutdown may wait for: nothing is in its hands any more."""
+    try:
+        worker.drain()
+    finally:
+        threading.main_thread().join(CELERY_STOPS)
+        if threading.main_thread().is_alive():
+            log.warning("worker %s: its shutdown hangs; it is ended", worker.name)
+            logging.shutdown()
+            os._exit(0)

@@ -24,6 +24,7 @@ from .process import TIME, Chain, Ended, Prepared
 from .slots import Slots, Uids, try_lock
 
 UNFINISHED_AFTER = 60.0  # seconds after which a folder without an owner's lock is no longer one that is just being made
+CLOSES_WITHIN = 15.0  # seconds: a killed chain's end, its leftovers, its folder
 FREE_DISK = 256 * MIB  # the host keeps this much, whatever a command wants
 WRITE = """set -e
 p=%s
@@ -60,6 +61,7 @@ class LocalSandbox:
     def __init__(self, launcher: Launcher, spec: SandboxSpec, root: Path, slots: Slots, uids: Uids | None) -> None:
         self.spec = spec
         self.closed = False
+        self._gone = threading.Event()
         self._launcher = launcher
         self._slots = slots
         self._one_at_a_time = threading.Lock()
@@ -116,11 +118,13 @@ class LocalSandbox:
             raise FileProblem(f"{path[:200]!r} cannot be written: {why}")
 
     def close(self) -> None:
+        """Whoever comes second waits until the first has done it: afterwards it is gone."""
         with self._lock:
-            if self.closed:
-                return
-            self.closed = True
+            second, self.closed = self.closed, True
             running = self._running
+        if second:
+            self._gone.wait(CLOSES_WITHIN)
+            return
         try:
             if running is not None:
                 running.kill("closed")
@@ -131,6 +135,7 @@ class LocalSandbox:
             for fd in (self._owner, self._uid_fd):
                 if fd is not None:
                     os.close(fd)
+            self._gone.set()
 
     # ---- its parts
 

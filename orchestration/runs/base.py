@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from agents.checking import discover_checks
@@ -15,7 +16,7 @@ from ..blobs import save_blob
 from ..journal import release_connection
 from ..models import Goal
 from ..states import CheckOrigin
-from .bench import Bench, Tools, bench, open_at, refuse_missing
+from .bench import Bench, Tools, Watched, bench, open_at, refuse_missing
 
 
 def based(tools: Tools, active: ActiveRun) -> Goal:
@@ -31,7 +32,7 @@ def based(tools: Tools, active: ActiveRun) -> Goal:
 def _find(tools: Tools, active: ActiveRun) -> Goal:
     run, goal = active.run, active.run.goal
     release_connection()
-    source = _source(tools, goal)
+    source = _source(tools, active)
     goal.base_sha = source.sha
     goal.base_bundle = save_blob("bundle", source.bundle, media_type="application/x-git-bundle", goal=goal)
     with bench(tools, active, goal, f"base-{str(run.pk)[:8]}") as place:
@@ -43,10 +44,13 @@ def _find(tools: Tools, active: ActiveRun) -> Goal:
     return recorded
 
 
-def _source(tools: Tools, goal: Goal) -> Source:
-    if goal.repository is None:
-        return empty_source(tools.provider, int(goal.created_at.timestamp()))
-    return read_source(tools.provider, Path(goal.repository.path), goal.base_ref or "HEAD")
+def _source(tools: Tools, active: ActiveRun) -> Source:
+    goal = active.run.goal
+    with ExitStack() as stack:
+        provider = Watched(tools.provider, active, stack)
+        if goal.repository is None:
+            return empty_source(provider, int(goal.created_at.timestamp()))
+        return read_source(provider, Path(goal.repository.path), goal.base_ref or "HEAD")
 
 
 def _checks_at_base(place: Bench, goal: Goal) -> list[CheckResult]:

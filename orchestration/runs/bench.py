@@ -74,17 +74,31 @@ class Bench:
         self._last = commit
 
 
+class Watched:
+    """The provider as one run uses it: what it opens, for a set-up too, closes with `stack`, or at once when the run is stopped."""
+
+    def __init__(self, provider: SandboxProvider, active: ActiveRun, stack: ExitStack) -> None:
+        self.name, self.layers, self.scratch = provider.name, provider.layers, provider.scratch
+        self.sweep = provider.sweep
+        self._provider, self._active, self._stack = provider, active, stack
+
+    def open(self, spec: SandboxSpec) -> Sandbox:
+        sandbox = self._provider.open(spec)
+        self._stack.callback(sandbox.close)
+        self._stack.enter_context(self._active.closing(sandbox.close))
+        return sandbox
+
+
 @contextmanager
 def bench(tools: Tools, active: ActiveRun, goal: Goal, label: str, environment: bool = True) -> Iterator[Bench]:
     """A fresh bench with the goal's base in its vault; its sandbox is gone afterwards, and at once when the run is stopped."""
     base = _bytes(goal.base_bundle)
     label = f"{label}-{active.run.fence}"
-    spec = spec_for(tools, goal, base, label) if environment else SandboxSpec(label=label)
     with ExitStack() as stack:
+        provider = Watched(tools.provider, active, stack)
+        spec = spec_for(tools.folder, provider, goal, base, label) if environment else SandboxSpec(label=label)
         release_connection()
-        sandbox = tools.provider.open(spec)
-        stack.callback(sandbox.close)
-        stack.enter_context(active.closing(sandbox.close))
+        sandbox = provider.open(spec)
         yield Bench(sandbox, Workspace(sandbox), goal.base_sha, int(goal.created_at.timestamp()))
 
 
@@ -95,17 +109,17 @@ def open_at(bench: Bench, goal: Goal, bundle: Artifact | None, commit: str) -> N
     bench.workspace.open(base, more or None, commit)
 
 
-def spec_for(tools: Tools, goal: Goal, base: bytes, label: str) -> SandboxSpec:
+def spec_for(folder: Path, provider: SandboxProvider, goal: Goal, base: bytes, label: str) -> SandboxSpec:
     """The sandbox of a goal: its repository's toolchain folders and its built environment, both read-only."""
     repository: Repository | None = goal.repository
     if repository is None:
         return SandboxSpec(label=label)
-    readonly = {f"/opt/toolchain/{n}": Path(folder) for n, folder in enumerate(repository.toolchain)}
-    path = tuple(place if not (folder / "bin").is_dir() else f"{place}/bin" for place, folder in readonly.items())
+    readonly = {f"/opt/toolchain/{n}": Path(tools) for n, tools in enumerate(repository.toolchain)}
+    path = tuple(place if not (tools / "bin").is_dir() else f"{place}/bin" for place, tools in readonly.items())
     if repository.setup and repository.setup_allowed and base:
         release_connection()
-        folder = tools.folder / "environments"
-        built = prepare_environment(tools.provider, folder, repository.setup, base, goal.base_sha, repository.path)
+        root = folder / "environments"
+        built = prepare_environment(provider, root, repository.setup, base, goal.base_sha, repository.path)
         readonly[built.place] = built.folder
         path = (*built.path, *path)
     return SandboxSpec(label=label, readonly=readonly, path=path)

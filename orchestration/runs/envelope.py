@@ -19,31 +19,28 @@ from .planning import plan
 from .reviewing import review
 
 log = logging.getLogger(__name__)
-PROCEDURES: dict[str, Callable[[Tools, ActiveRun, str], Run | None]] = {
+PROCEDURES: dict[str, Callable[[Tools, ActiveRun], Run | None]] = {
     RunKind.PLAN: plan,
     RunKind.STEP: execute,
     RunKind.REVIEW: review,
 }
 
 
-def perform(tools: Tools, active: ActiveRun, successor: str = "") -> Run | None:
-    """Work a claimed run to its end and report it. The run that this worker goes on with, or None.
-
-    `successor`: the worker that may go on with another run of the same goal; empty if it may not.
-    """
+def perform(tools: Tools, active: ActiveRun) -> Run | None:
+    """Work a claimed run to its end and report it. The run that this worker goes on with, or None."""
     run = active.run
     try:
-        return PROCEDURES[run.kind](tools, active, successor)
+        return PROCEDURES[run.kind](tools, active)
     except Fenced as error:
         log.info("%s: %s", run, error)
     except Exception as error:  # noqa: BLE001 - whatever it was, the run's row must say so
-        _report(active, active.stopped() if active.stop_reason else error, successor)
+        _report(active, active.stopped() if active.stop_reason else error)
     finally:
         release_connection()
     return None
 
 
-def _report(active: ActiveRun, error: BaseException, successor: str) -> None:
+def _report(active: ActiveRun, error: BaseException) -> None:
     run = active.run
     try:
         match error:

@@ -25,7 +25,7 @@ MERGES = 5
 DIFF_KEPT = 60_000
 
 
-def execute(tools: Tools, active: ActiveRun, successor: str) -> Run | None:
+def execute(tools: Tools, active: ActiveRun) -> Run | None:
     """Work a claimed step run to its record."""
     run, goal = active.run, based(tools, active)
     brief = _brief(run)
@@ -42,11 +42,11 @@ def execute(tools: Tools, active: ActiveRun, successor: str) -> Run | None:
         )
         outcome = agent.execute(brief)
         if not outcome.success:
-            return _say_no(run, _why(outcome), [], outcome, successor)
-        return _prove_and_merge(place, active, outcome, successor)
+            return _say_no(active, _why(outcome), [], outcome)
+        return _prove_and_merge(place, active, outcome)
 
 
-def _prove_and_merge(place: Bench, active: ActiveRun, outcome: StepOutcome, successor: str) -> Run | None:
+def _prove_and_merge(place: Bench, active: ActiveRun, outcome: StepOutcome) -> Run | None:
     """The step's own check on its tree, and again after every merge onto a head that others moved."""
     run = active.run
     assert run.step is not None
@@ -54,21 +54,25 @@ def _prove_and_merge(place: Bench, active: ActiveRun, outcome: StepOutcome, succ
     onto, merged, checks = run.base_commit, commit, _own_check(place, run, commit)
     for _ in range(MERGES):
         if any(not check.passed for check in checks):
-            return _say_no(run, _failed(checks), checks, outcome, successor)
+            return _say_no(active, _failed(checks), checks, outcome)
         active.check()
         bundle = place.workspace.bundle(place.base_sha, merged)
         stored = save_blob("bundle", bundle, media_type="application/x-git-bundle", goal=run.goal) if bundle else None
         report = Merged(onto, merged, stored)
         try:
             return services.record_step(
-                run, outcome, report, checks, _result(place, run, outcome, report, checks), successor
+                run, outcome, report, checks, _result(place, run, outcome, report, checks), active.successor
             )
         except HeadMoved:
             onto = _fetch_head(place, run)
             merged = place.workspace.merge(onto, commit, _message(run), place.when)
             checks = _own_check(place, run, merged) if merged != onto else []
     return services.record_failure(
-        run, RunStatus.ERRORED, "transient", f"the head moved {MERGES} times during the merge", successor=successor
+        run,
+        RunStatus.ERRORED,
+        "transient",
+        f"the head moved {MERGES} times during the merge",
+        successor=active.successor,
     )
 
 
@@ -92,10 +96,11 @@ def _own_check(place: Bench, run: Run, commit: str) -> list[CheckResult]:
     return checks
 
 
-def _say_no(run: Run, why: str, checks: Sequence[CheckResult], outcome: StepOutcome, successor: str) -> Run | None:
+def _say_no(active: ActiveRun, why: str, checks: Sequence[CheckResult], outcome: StepOutcome) -> Run | None:
     """An honest failure: the work itself says no, or its check does."""
+    said = outcome.model_dump()
     return services.record_failure(
-        run, RunStatus.FAILED, "work", why, checks=checks, outcome=outcome.model_dump(), successor=successor
+        active.run, RunStatus.FAILED, "work", why, checks=checks, outcome=said, successor=active.successor
     )
 
 

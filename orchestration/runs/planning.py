@@ -15,7 +15,7 @@ from .base import based
 from .bench import Tools, bench, open_at
 
 
-def plan(tools: Tools, active: ActiveRun, successor: str) -> Run | None:
+def plan(tools: Tools, active: ActiveRun) -> Run | None:
     """Work a claimed plan run to its record."""
     run = active.run
     goal = based(tools, active)
@@ -27,7 +27,7 @@ def plan(tools: Tools, active: ActiveRun, successor: str) -> Run | None:
         brief = brief_for(run, goal, survey(place.sandbox))
         release_connection()
         draft = PlannerAgent(journal.llm(llm), journal.sandbox(place.sandbox), tool_calls=tools.tool_calls).plan(brief)
-    return services.record_plan(run, draft, successor)
+    return services.record_plan(run, draft, active.successor)
 
 
 def brief_for(run: Run, goal: Goal, seen: str) -> PlanBrief:

@@ -26,11 +26,11 @@ COMMANDS_SHOWN = 30
 GATES = frozenset({CheckOrigin.PERSON.value, CheckOrigin.DISCOVERED.value})
 
 
-def review(tools: Tools, active: ActiveRun, successor: str) -> Run | None:
+def review(tools: Tools, active: ActiveRun) -> Run | None:
     """Work a claimed review run to its record."""
     run = active.run
     if run.goal.only == RunKind.REVIEW:
-        return _review_artifact(tools, active, successor)
+        return _review_artifact(tools, active)
     head = run.base_commit or run.goal.base_sha
     with bench(tools, active, run.goal, f"review-{str(run.pk)[:8]}") as place:
         open_at(place, run.goal, run.rollout.head_bundle, head)
@@ -48,7 +48,7 @@ def review(tools: Tools, active: ActiveRun, successor: str) -> Run | None:
     stored = save_blob("patch", patch.encode("utf-8", "surrogateescape"), media_type="text/x-diff", goal=run.goal)
     branch, remarks = _deliver(tools, run, verdict, head)
     judged = Judged(verdict, head, after, proven(after), lines, stored, branch, remarks)
-    return services.record_review(run, judged, successor)
+    return services.record_review(run, judged, active.successor)
 
 
 def gating(before: Sequence[CheckResult], after: Sequence[CheckResult]) -> list[CheckResult]:
@@ -162,7 +162,7 @@ def _clip(text: str, longest: int) -> str:
     return f"{text[:half]}\n[… {len(text) - 2 * half} characters left out …]\n{text[-half:]}"
 
 
-def _review_artifact(tools: Tools, active: ActiveRun, successor: str) -> Run | None:
+def _review_artifact(tools: Tools, active: ActiveRun) -> Run | None:
     """A review called by hand on a result artifact: its diff, checks and commands are the evidence."""
     run = active.run
     value = DistributedArtifactStore().get(run.goal.context.get("result", ""))
@@ -171,4 +171,4 @@ def _review_artifact(tools: Tools, active: ActiveRun, successor: str) -> Run | N
     journal.open()
     agent = ReflectorAgent(journal.llm(tools.make_llm()))
     verdict = agent.judge(agent.brief_of(value if isinstance(value, dict) else {"result": value}))
-    return services.record_review(run, Judged(verdict, "", [], False), successor)
+    return services.record_review(run, Judged(verdict, "", [], False), active.successor)

@@ -73,7 +73,7 @@ def test_every_setting_of_model_and_sandbox_reaches_the_containers_and_is_harmle
 def test_each_queue_has_a_worker_and_each_worker_time_to_stop() -> None:
     served = [ALL[name]["command"][-1] for name in WORKERS]
     assert served == Queue.values
-    assert all(ALL[name]["stop_grace_period"] == "5m" for name in WORKERS)
+    assert all(ALL[name]["stop_grace_period"] == "45s" for name in WORKERS)
 
 
 def test_redis_keeps_what_it_is_told_and_evicts_nothing() -> None:
