@@ -153,6 +153,10 @@ class Sandbox(Protocol):
     (closed while a command ran), FileProblem.
     """
 
+    @property
+    def gone(self) -> bool:
+        """It was closed, and nothing of it is left."""
+
     def run(self, command: Command) -> CommandResult:
         """Run one command to its end; nothing that it started is left when this returns."""
 

@@ -28,6 +28,7 @@ class ActiveRun:
     alive_until: float
     worker: str = ""
     stop_reason: str = ""
+    sandboxes: int = 0  # opened, and not known to be gone
     _closers: list[Callable[[], None]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

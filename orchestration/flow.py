@@ -333,6 +333,7 @@ class GoalView:
     gate: Gate
     strategy: str
     rollouts: tuple[Candidate, ...]
+    held: bool = False  # it was cancelled, and something of it is not confirmed to be over
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +360,7 @@ def decide_goal(view: GoalView) -> GoalDecision:
     live = tuple(rollout for rollout in view.rollouts if rollout.status not in TERMINAL_ROLLOUT)
     best = winner(view)
     if view.gate == "cancelling" and best is None:
-        if live:
+        if live or view.held:
             return GoalDecision(GoalStatus.CANCELLING)
         return GoalDecision(GoalStatus.CANCELLED, "cancelled")
     if best is not None:

@@ -20,6 +20,7 @@ from django.utils import timezone
 from agents.errors import BudgetExceeded, Cancelled, Fenced
 
 from .budget import Limits, Used, cap_reached
+from .cancelling import ABANDONED
 from .models import Budget, Call, Goal, Run
 from .states import CallKind, CallStatus, RunStatus
 from .transitions import repeatable
@@ -100,8 +101,7 @@ def lose_abandoned_calls(goal: Goal) -> int:
     abandoned = in_flight.exclude(run__status=RunStatus.RUNNING, fence=F("run__fence"))
     lost = dict(abandoned.select_for_update(of=("self",), no_key=True).values_list("pk", "reserved_tokens"))
     if lost:
-        error = "its worker was lost, or its run was ended meanwhile"
-        Call.objects.filter(pk__in=lost).update(status=CallStatus.UNKNOWN, ended_at=Now(), error=error)
+        Call.objects.filter(pk__in=lost).update(status=CallStatus.UNKNOWN, ended_at=Now(), error=ABANDONED)
         _settle(goal.pk, sum(lost.values()), sum(lost.values()))
     return len(lost)
 

@@ -183,6 +183,10 @@ class _JournaledSandbox:
         self._journal = journal
         self._port = port
 
+    @property
+    def gone(self) -> bool:
+        return self._port.gone
+
     def run(self, command: Command) -> CommandResult:
         journal = self._journal
         said = {"script": storable(command.script), "timeout": command.timeout, "network": command.network}

@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -34,7 +35,7 @@ from .journal import release_connection
 from .models import Run
 from .runs.bench import Tools
 from .runs.envelope import perform
-from .services.heartbeats import beat, say_hello, take_leave
+from .services.heartbeats import beat, let_go, say_hello, take_leave
 from .states import QUEUE_OF, Queue
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Worker:
         self.queues = tuple(queues)
         self.active = ActiveRuns(threads)
         self.alive_for = settings.LEASE_SECONDS * 2 / 3
+        self._free: deque[tuple[str, int]] = deque()  # claims whose sandboxes are gone, and nobody was told
         self._ended = threading.Event()
         self._swept_at = 0.0
         self._own = ThreadPoolExecutor(threads, thread_name_prefix="claimed")
@@ -94,6 +96,7 @@ class Worker:
                 in_a_row = 0
                 run = services.pull([queue], self.name, risky=not self.active.risky)
                 release_connection()
+        self._tell_what_is_free()
 
     def _perform(self, run: Run, successor: str) -> Run | None:
         with self.active.working(run, self.alive_for, successor) as active:
@@ -101,7 +104,17 @@ class Worker:
                 tools = self.tools
             except AgentError as error:
                 tools = broken_tools(self.name, error)
-            return perform(tools, active)
+            after = perform(tools, active)
+        if not active.sandboxes:
+            self._free.append((str(run.pk), run.fence))
+        return after
+
+    def _tell_what_is_free(self) -> None:
+        """That the sandboxes of ended runs are gone: by a thread that has nothing else to do, or by the heartbeat for many at once."""
+        claims = [self._free.popleft() for _ in range(len(self._free))]
+        if claims:
+            let_go(self.name, claims)
+            release_connection()
 
     def claim_idle(self) -> int:
         """Queued runs for threads that have nothing to do; how many were begun."""
@@ -168,6 +181,7 @@ class Worker:
         states = beat(self.name, {str(active.run.pk) for active in worked})
         for active in worked:
             self._tell(active, states.get((str(active.run.pk), active.run.fence)), begun)
+        self._tell_what_is_free()
 
     def _tell(self, active: ActiveRun, wanted: str | None, begun: float) -> None:
         if wanted is None:

@@ -10,8 +10,10 @@ from typing import Any
 from django.db.models import Count, Sum
 from django.utils import timezone
 
+from .cancelling import may_force, unconfirmed
 from .errors import BadInput, NotFound
 from .models import Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step, Worker
+from .selectors.cancelling import cancel_proof
 from .states import CallKind, CallStatus, CheckPhase, GoalStatus
 
 FRESH = timedelta(seconds=60)
@@ -90,7 +92,28 @@ def story(goal: Goal) -> dict[str, Any]:
         "checks": [_check(check) for check in Check.objects.filter(goal=goal).select_related("rollout")],
         "commands": [command(call) for call in commands(goal)],
         "cost": cost(goal),
+        "cancel": cancel(goal),
         "events": [event(row) for row in Event.objects.filter(goal=goal)],
+    }
+
+
+def cancel(goal: Goal) -> dict[str, Any] | None:
+    """What of a cancelled goal is over for certain, and since when; None where nobody asked to cancel it."""
+    if goal.cancelled_at is None:
+        return None
+    found = cancel_proof(goal)
+    return {
+        "asked_at": goal.cancelled_at.isoformat(),
+        "confirmations": [
+            {
+                "what": one.what,
+                "subject": one.subject,
+                "confirmed_at": one.confirmed_at and one.confirmed_at.isoformat(),
+            }
+            for one in found
+        ],
+        "unconfirmed": unconfirmed(found),
+        "can_force": goal.status == GoalStatus.CANCELLING and may_force(goal.cancelled_at, timezone.now()),
     }
 
 

@@ -71,6 +71,11 @@ def _named(words: str) -> Callable[[str, str, str, str, Mapping[str, Any]], str]
     return lambda subject, old, new, reason, data: _with(words, reason)
 
 
+def _forced(subject: str, old: str, new: str, reason: str, data: Mapping[str, Any]) -> str:
+    left = ", ".join(map(str, data.get("unconfirmed", [])))
+    return _with(f"Ended by force; not confirmed: {left or 'nothing'}", reason)
+
+
 def _review(subject: str, old: str, new: str, reason: str, data: Mapping[str, Any]) -> str:
     return _with(f"The review says {subject.replace('_', ' ')}", reason)
 
@@ -83,6 +88,7 @@ TELLERS: dict[str, Callable[[str, str, str, str, Mapping[str, Any]], str]] = {
     "goal.submitted": _named("Submitted"),
     "goal.status": _goal,
     "goal.cancel_asked": _named("Cancel was asked"),
+    "goal.forced": _forced,
     "goal.stuck": _named("The engine failed on this goal"),
     "goal.unstuck": _named("The engine goes on with it"),
     "rollout.status": _step,

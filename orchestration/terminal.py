@@ -59,6 +59,7 @@ def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         yield f"    manage.py goal resume {told['id'][:8]} --max-{told['paused_cap']} N"
     if told["stuck"]:
         yield f"  STUCK, the engine itself failed: {plain(told['stuck'].strip().splitlines()[-1], 400)}"
+    yield from _cancel(told, paint)
     for rollout in told["rollouts"]:
         yield from _rollout(rollout, told, paint)
     yield from _checks(told, paint)
@@ -66,6 +67,22 @@ def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     yield ""
     yield paint.strong("Events")
     yield from (f"  {row['at'][11:19]} {row['seq']:3} {event_line(row, paint)}" for row in told["events"])
+
+
+def _cancel(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    """What is over for certain; and the last resort, once it takes too long."""
+    cancel = told["cancel"]
+    if cancel is None:
+        return
+    yield f"  cancel was asked at {cancel['asked_at'][11:19]}:"
+    for one in cancel["confirmations"]:
+        over = f"over at {one['confirmed_at'][11:19]}" if one["confirmed_at"] else "NOT CONFIRMED"
+        mark = paint.mark(
+            "passed" if one["confirmed_at"] else "running" if told["status"] == "cancelling" else "failed"
+        )
+        yield f"    {mark} {one['what']}: {plain(one['subject'], 120)}: {over}"
+    if cancel["can_force"]:
+        yield f"  it takes long; end it without what is not confirmed: manage.py goal cancel {told['id'][:8]} --force"
 
 
 def _rollout(rollout: Mapping[str, Any], told: Mapping[str, Any], paint: Paint) -> Iterator[str]:

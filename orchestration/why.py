@@ -43,6 +43,7 @@ class Facts:
     by: str = ""  # who cancelled or paused it
     said: str = ""  # ... and the reason they gave
     decided: bool = False  # a rollout won, the others are being stopped
+    unconfirmed: int = 0  # things of a cancelled goal that nobody has confirmed to be over
 
 
 def why(facts: Facts) -> str:
@@ -119,6 +120,8 @@ def _paused(facts: Facts) -> str:
 def _cancelling(facts: Facts) -> str:
     stopping = sum(run.running for run in facts.live)
     waits = f"{stopping} run{'s' if stopping != 1 else ''} still stop{'s' if stopping == 1 else ''}"
+    if not stopping and facts.unconfirmed:
+        waits = f"the end of {facts.unconfirmed} thing{'s' if facts.unconfirmed > 1 else ''} is not confirmed yet"
     if facts.decided:
         return f"A rollout won; the others are ended, and {waits}."
     return f"{facts.by or 'Somebody'} asked to cancel it{_because(facts.said)}; {waits}, and nothing new is begun."

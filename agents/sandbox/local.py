@@ -61,7 +61,8 @@ class LocalSandbox:
     def __init__(self, launcher: Launcher, spec: SandboxSpec, root: Path, slots: Slots, uids: Uids | None) -> None:
         self.spec = spec
         self.closed = False
-        self._gone = threading.Event()
+        self.gone = False
+        self._close_ended = threading.Event()
         self._launcher = launcher
         self._slots = slots
         self._one_at_a_time = threading.Lock()
@@ -123,7 +124,7 @@ class LocalSandbox:
             second, self.closed = self.closed, True
             running = self._running
         if second:
-            self._gone.wait(CLOSES_WITHIN)
+            self._close_ended.wait(CLOSES_WITHIN)
             return
         try:
             if running is not None:
@@ -131,11 +132,12 @@ class LocalSandbox:
                 running.over.wait(5)
             self._launcher.clean_up(self, stopped=running is not None)
             remove_tree(self.folder)
+            self.gone = True
         finally:
             for fd in (self._owner, self._uid_fd):
                 if fd is not None:
                     os.close(fd)
-            self._gone.set()
+            self._close_ended.set()
 
     # ---- its parts
 

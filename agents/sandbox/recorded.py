@@ -23,6 +23,10 @@ class RecordedSandbox:
         self.commands: list[Command] = []
         self.closed = False
 
+    @property
+    def gone(self) -> bool:
+        return self.closed
+
     def run(self, command: Command) -> CommandResult:
         if self.closed:
             raise Cancelled("the sandbox is closed")

@@ -25,7 +25,7 @@ from .filters import GoalEventFilter
 from .idempotency import once
 from .problems import NoRoom
 from .rows import Collection, checked
-from .serializers.goals import GoalDetail, GoalInput, GoalSummary, LimitsInput, ReasonInput
+from .serializers.goals import CancelInput, GoalDetail, GoalInput, GoalSummary, LimitsInput, ReasonInput
 from .serializers.records import EventOut
 
 # the words of the API → the words of `submit_goal`
@@ -57,10 +57,10 @@ class Goals(Collection):
         wish = wish_of(checked(GoalInput, request))
         return once(request, lambda: accepted(services.submit_goal(**wish, origin="api", by=request.user)))
 
-    @docs.queues(ReasonInput, GoalDetail, "Cancel: nothing more is begun from now on; what runs is stopped.")
+    @docs.queues(CancelInput, GoalDetail, "Cancel: nothing more is begun from now on; what runs is stopped.")
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: UUID) -> Response:
-        goal, asked = self.get_object(), checked(ReasonInput, request)
+        goal, asked = self.get_object(), checked(CancelInput, request)
         return once(request, lambda: accepted(services.cancel_goal(goal.pk, by=name_of(request), **asked)))
 
     @docs.changes(ReasonInput, GoalDetail, "Pause: what runs comes to a safe point, and nothing more is begun.")

@@ -52,6 +52,11 @@ def add_subcommands(parser: CommandParser) -> None:
         verbs, "cancel", "Cancel a goal; nothing more is begun from now on.", "goal cancel 1a2b3c4d", goal=True
     )
     cancel.add_argument("--reason", default="")
+    cancel.add_argument(
+        "--force",
+        action="store_true",
+        help="10 seconds after that was asked: end it without what is not confirmed to be over",
+    )
     retry = _verb(
         verbs, "retry", "A new goal that carries over what an ended one finished.", "goal retry last --watch", goal=True
     )

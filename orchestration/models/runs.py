@@ -40,6 +40,9 @@ class Run(models.Model):
     deadline_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     worker = models.CharField(max_length=120, blank=True, default="")
+    sandbox_gone_at = models.DateTimeField(
+        null=True, blank=True, help_text="when its worker had closed the sandboxes of this claim, and said so"
+    )
 
     error_kind = models.CharField(max_length=40, blank=True, default="")
     error = models.TextField(blank=True, default="")

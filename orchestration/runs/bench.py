@@ -84,9 +84,14 @@ class Watched:
 
     def open(self, spec: SandboxSpec) -> Sandbox:
         sandbox = self._provider.open(spec)
-        self._stack.callback(sandbox.close)
+        self._active.sandboxes += 1
+        self._stack.callback(self._close, sandbox)
         self._stack.enter_context(self._active.closing(sandbox.close))
         return sandbox
+
+    def _close(self, sandbox: Sandbox) -> None:
+        sandbox.close()
+        self._active.sandboxes -= int(sandbox.gone)
 
 
 @contextmanager

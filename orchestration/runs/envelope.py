@@ -47,7 +47,7 @@ def _report(active: ActiveRun, error: BaseException) -> None:
             case Fenced():
                 log.info("%s: %s", run, error)
             case Cancelled():
-                services.stand_down(run, str(error))
+                services.stand_down(run, str(error), let_go=not active.sandboxes)
             case SandboxBusy():
                 services.stand_down(run, str(error), delay=error.retry_after or 0.0)
             case SandboxLost():

@@ -5,8 +5,10 @@ from __future__ import annotations
 from django.conf import settings
 
 from .. import flow
+from ..cancelling import holds
 from ..models import Goal, Review, Rollout, Run, Step
 from ..states import TERMINAL_ROLLOUT, GoalStatus, RunKind, RunStatus
+from .cancelling import cancel_proof
 
 
 def gate(goal: Goal) -> flow.Gate:
@@ -86,4 +88,4 @@ def goal_view(goal: Goal, rollouts: list[Rollout]) -> flow.GoalView:
         flow.Candidate(r.pk, r.number, r.status, r.verified, r.changed_lines, order.get(r.pk, 0), r.reason)
         for r in rollouts
     )
-    return flow.GoalView(goal.status, gate(goal), goal.strategy, candidates)
+    return flow.GoalView(goal.status, gate(goal), goal.strategy, candidates, held=holds(cancel_proof(goal)))

@@ -19,7 +19,9 @@ WORKER = re.compile(r"[^\s:]+:\d+:[0-9a-f]+")
 Pair = tuple[Check | None, Check | None]  # a check before and after
 
 
-def facts_of(goal: Goal, rollout: Rollout | None, runs: Sequence[Run], checks: Sequence[Pair]) -> Facts:
+def facts_of(
+    goal: Goal, rollout: Rollout | None, runs: Sequence[Run], checks: Sequence[Pair], unconfirmed: int = 0
+) -> Facts:
     queues = _served_queues()
     asked = Q(kind="goal.cancel_asked") | Q(kind="goal.status", new=GoalStatus.PAUSED)
     act = Event.objects.filter(asked, goal=goal).order_by("-seq").first()
@@ -41,6 +43,7 @@ def facts_of(goal: Goal, rollout: Rollout | None, runs: Sequence[Run], checks: S
         by=_person(act.by) if act else "",
         said=act.reason if act else "",
         decided=goal.selected_id is not None,
+        unconfirmed=unconfirmed,
     )
 
 

@@ -12,12 +12,14 @@ from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 
+from ..cancelling import Confirmation, may_force, unconfirmed
 from ..models import Artifact, Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step
 from ..rendering.graph import Graph, Vertex, draw
 from ..states import OPEN_ROLLOUT, CallKind, CheckPhase, GoalStatus, RunStatus, StepStatus
 from ..telling import QUIET
 from ..why import why
 from .access import goals_for
+from .cancelling import cancel_proof
 from .goal_facts import facts_of
 
 T = TypeVar("T")
@@ -68,6 +70,7 @@ class GoalHead:
     proofs: Sequence[Proof]
     why: str
     counts: dict[str, int]
+    cancel: Sequence[Confirmation]
 
     @property
     def seq(self) -> int:
@@ -87,11 +90,17 @@ class GoalHead:
         return ((self.goal.ended_at or timezone.now()) - begun).total_seconds() if begun else None
 
     @property
+    def unconfirmed(self) -> int:
+        """Of a cancelled goal: how many things nobody has confirmed to be over."""
+        return unconfirmed(self.cancel)
+
+    @property
     def can(self) -> dict[str, bool]:
         """Which acts a person may try now; the services have the last word."""
         over, status = self.goal.is_terminal, self.goal.status
         return {
             "cancel": not over and self.goal.cancelled_at is None,
+            "force": status == GoalStatus.CANCELLING and may_force(self.goal.cancelled_at, timezone.now()),
             "pause": not self.goal.is_gated,
             "resume": status == GoalStatus.PAUSED,
             "retry": over,
@@ -108,7 +117,7 @@ def goal_head(user: Any, goal_id: Any, *, rollout: int | None = None, revision: 
     plan = found(plans, lambda p: p.revision == revision) if revision else (plans[-1] if plans else None)
     runs = _runs(goal)
     steps = list(Step.objects.filter(plan=plan).select_related("carried_from").order_by("index"))
-    proofs = _proofs(goal, shown)
+    proofs, cancel = _proofs(goal, shown), cancel_proof(goal)
     return GoalHead(
         goal=goal,
         budget=goal.budget,
@@ -119,8 +128,9 @@ def goal_head(user: Any, goal_id: Any, *, rollout: int | None = None, revision: 
         lines=[_line(step, runs) for step in steps],
         runs=runs,
         proofs=proofs,
-        why=why(facts_of(goal, shown, runs, [(proof.before, proof.after) for proof in proofs])),
+        why=why(facts_of(goal, shown, runs, [(proof.before, proof.after) for proof in proofs], unconfirmed(cancel))),
         counts=_counts(goal),
+        cancel=cancel,
     )
 
 

@@ -50,6 +50,8 @@ def advance(change: Change) -> None:
         with change.whole():
             for rollout in Rollout.objects.filter(goal=change.goal, status__in=OPEN_ROLLOUT).order_by("number"):
                 _advance_rollout(change, rollout)
+            if change.goal.cancelled_at is not None:  # or what they had reserved would hold the goal
+                lose_abandoned_calls(change.goal)
             _decide_goal(change)
     except OperationalError:  # a deadlock, a lock that was not to be had: the whole transaction is repeated
         raise

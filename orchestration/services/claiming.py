@@ -70,6 +70,7 @@ def take(change: Change, runs: QuerySet[Run], worker: str) -> Run | None:
         "worker": worker,
         "lease_until": Now() + lease,
         "deadline_at": Now() + limit,
+        "sandbox_gone_at": None,
     }
     if run.started_at is None:
         rows["started_at"] = Now()

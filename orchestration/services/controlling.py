@@ -11,8 +11,11 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from ..budget import Limits
+from ..cancelling import FORCE_AFTER, may_force
 from ..errors import BadInput, IllegalMove
+from ..hotpath import lose_abandoned_calls
 from ..models import Budget, Goal, Run
+from ..selectors.cancelling import cancel_proof
 from ..states import GoalStatus, RolloutStatus, RunStatus
 from ..transitions import Change, locked, repeatable
 from .advancing import advance
@@ -22,13 +25,19 @@ WHY_PAUSED = "the goal reached its limit of {cap}: {reason}"
 
 
 @repeatable
-def cancel_goal(goal_id: Any, *, by: str = "shell", reason: str = "") -> Goal:
-    """Acknowledged at once: from this commit on no call is begun. Running work is told by its worker's next heartbeat."""
+def cancel_goal(goal_id: Any, *, by: str = "shell", reason: str = "", force: bool = False) -> Goal:
+    """Acknowledged at once: from this commit on no call is begun. Running work is told by its worker's next heartbeat.
+
+    The goal is `cancelling` until the end of each thing is confirmed (`cancelling.confirmations`). `force`, ten seconds after that
+    was asked: it ends without what is not confirmed yet. Raises IllegalMove when it is too early, or too late.
+    """
     reason = clean_line(reason, "the reason", 500)
     with locked(goal_id, by=by) as change:
         goal = change.goal
         if goal.is_terminal:
             raise IllegalMove(f"goal {goal.short_id} is {goal.status} already; there is nothing left to cancel")
+        if force:
+            _force(change, reason)
         if goal.cancelled_at is None:
             goal.cancelled_at = timezone.now()
             Goal.objects.filter(pk=goal.pk).update(cancelled_at=goal.cancelled_at)
@@ -38,6 +47,22 @@ def cancel_goal(goal_id: Any, *, by: str = "shell", reason: str = "") -> Goal:
         advance(change)
         Budget.objects.filter(goal=goal).update(open=False)
         return goal
+
+
+def _force(change: Change, reason: str) -> None:
+    """Fence the workers off that have not let go: what they still report is refused, and their calls in flight become unknown."""
+    goal = change.goal
+    if goal.cancelled_at is None:
+        raise IllegalMove(f"goal {goal.short_id} is {goal.status}: cancel it first; force is for a cancel that hangs")
+    if not may_force(goal.cancelled_at, timezone.now()):
+        left = (goal.cancelled_at + FORCE_AFTER - timezone.now()).total_seconds()
+        raise IllegalMove(f"what runs has {FORCE_AFTER.seconds} seconds to stop; it can be forced in {left:.0f} s")
+    open_ends = [f"{one.what}: {one.subject}" for one in cancel_proof(goal) if one.confirmed_at is None]
+    change.note("goal.forced", reason=reason, data={"unconfirmed": open_ends})
+    for run in Run.objects.filter(goal=goal, status=RunStatus.RUNNING):
+        change.move(run, RunStatus.CANCELLED, reason="ended by force", fence=run.fence + 1, lease_until=Now())
+    Run.objects.filter(goal=goal, lease_until__gt=Now()).update(lease_until=Now())  # nobody is waited for any more
+    lose_abandoned_calls(goal)
 
 
 @repeatable
@@ -95,14 +120,18 @@ def _raise_limits(goal: Goal, limits: Mapping[str, int]) -> dict[str, int]:
 
 
 @repeatable
-def stand_down(run: Run, reason: str, *, delay: float = 0.0) -> None:
-    """A run that was told to stop, or that has to wait for the world: given back without a loss, or ended with its goal."""
+def stand_down(run: Run, reason: str, *, delay: float = 0.0, let_go: bool = False) -> None:
+    """A run that was told to stop, or that has to wait for the world: given back without a loss, or ended with its goal.
+
+    `let_go`: its sandboxes are gone for certain.
+    """
     with locked(run.goal_id, by=run.worker) as change:
         now = Run.objects.select_related("rollout").get(pk=run.pk)
         if now.fence != run.fence or now.status != RunStatus.RUNNING:
             return
         due = {"not_before": Now() + timedelta(seconds=delay)} if delay else {}
-        end_or_requeue(change, now, reason, **due)
+        gone = {"sandbox_gone_at": timezone.now()} if let_go else {}
+        end_or_requeue(change, now, reason, **due, **gone)
         advance(change)
 
 

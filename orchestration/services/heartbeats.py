@@ -8,9 +8,10 @@ from datetime import timedelta
 from django.conf import settings
 from django.db.models.functions import Now
 
-from ..models import Run, Worker
-from ..states import GoalStatus, RolloutStatus, RunStatus
+from ..models import Goal, Run, Worker
+from ..states import TERMINAL_RUN, GoalStatus, RolloutStatus, RunStatus
 from ..transitions import repeatable
+from .advancing import advance_goal
 
 
 @repeatable
@@ -37,6 +38,20 @@ def beat(name: str, worked: Collection[str]) -> dict[tuple[str, int], str]:
     mine.update(lease_until=Now() + timedelta(seconds=settings.LEASE_SECONDS))
     rows = mine.values_list("pk", "fence", "goal__status", "goal__cancelled_at", "rollout__status")
     return {(str(pk), fence): _wanted(goal, asked, rollout) for pk, fence, goal, asked, rollout in rows}
+
+
+@repeatable
+def let_go(name: str, claims: Collection[tuple[str, int]]) -> None:
+    """The sandboxes of these claims (run id, fence) are gone. A cancelled goal may have waited for nothing else."""
+    by_fence: dict[int, list[str]] = {}
+    for pk, fence in claims:
+        by_fence.setdefault(fence, []).append(pk)
+    for fence, pks in by_fence.items():
+        ended = Run.objects.filter(pk__in=pks, fence=fence, worker=name, status__in=TERMINAL_RUN)
+        ended.filter(sandbox_gone_at=None).update(sandbox_gone_at=Now())
+    goals = Goal.objects.filter(runs__in=[pk for pk, _ in claims], status=GoalStatus.CANCELLING)
+    for goal_id in list(goals.values_list("pk", flat=True).distinct()):
+        advance_goal(goal_id)
 
 
 def _wanted(goal: str, cancelled_at: object, rollout: str) -> str:

@@ -19,6 +19,7 @@ from ..services.once import retry_once
 
 DONE = {
     "cancel": "Cancel is asked: nothing new is begun, and what runs stops within seconds.",
+    "force": "The goal is ended by force; what nobody confirmed is named below and among the events.",
     "pause": "The goal is paused: nothing new is begun, and its work is kept.",
     "resume": "The goal goes on.",
     "retry": "This is a new goal that carries the finished steps of the one that you retried.",
@@ -28,7 +29,7 @@ MOVED_ON = "Nothing was changed, because the goal has moved on meanwhile: {error
 
 @require_POST
 def act(request: HttpRequest, goal_id: UUID, verb: str) -> HttpResponse:
-    """Cancel, pause, resume or retry; whatever comes of it is said on the goal's page."""
+    """Cancel (by force, too), pause, resume or retry; whatever comes of it is said on the goal's page."""
     if verb not in DONE:
         raise Http404
     goal = get_object_or_404(goals_for(request.user), pk=goal_id)
@@ -48,8 +49,8 @@ def act(request: HttpRequest, goal_id: UUID, verb: str) -> HttpResponse:
 
 def _do(verb: str, goal: Goal, form: ActForm, user: Any) -> Goal:
     reason, by = form.cleaned_data["reason"], user.get_username()
-    if verb == "cancel":
-        return services.cancel_goal(goal.pk, by=by, reason=reason)
+    if verb in {"cancel", "force"}:
+        return services.cancel_goal(goal.pk, by=by, reason=reason, force=verb == "force")
     if verb == "resume":
         return services.resume_goal(goal.pk, limits=form.limits(), by=by)
     if verb == "retry":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -261,3 +262,24 @@ def test_a_server_full_of_streams_says_when_to_come_back(api: Api, goal: Goal, m
     expect_problem(answer, 503, "unavailable")
     assert answer.headers["Retry-After"] == "30"
     assert api.get(f"/goals/{goal.pk}/events").status_code == 200, "a page is no stream"
+
+
+def test_a_cancelled_goal_says_what_is_not_confirmed_and_can_be_forced_after_ten_seconds(api: Api, goal: Goal) -> None:
+    claimed = services.pull(["planning"], "host:1:abcdef")
+    assert claimed is not None
+    answer = api.post(f"/goals/{goal.pk}/cancel", {"reason": "enough"})
+    assert answer.status_code == 202
+    told = answer.json()
+    assert told["status"] == "cancelling"
+    assert [(one["what"], one["confirmed_at"] is None) for one in told["cancel"]["confirmations"]] == [
+        ("sandbox", True),
+        ("reservations", False),
+    ]
+    assert (told["cancel"]["unconfirmed"], told["cancel"]["can_force"]) == (1, False)
+    early = expect_problem(api.post(f"/goals/{goal.pk}/cancel", {"force": True}), 409)
+    assert "it can be forced in" in early["detail"]
+    Goal.objects.filter(pk=goal.pk).update(cancelled_at=goal.created_at - timedelta(seconds=11))
+    assert api.get(f"/goals/{goal.pk}").json()["cancel"]["can_force"] is True
+    forced = api.post(f"/goals/{goal.pk}/cancel", {"force": True, "reason": "it hangs"}).json()
+    assert (forced["status"], forced["cancel"]["unconfirmed"]) == ("cancelled", 1)
+    assert forced["cancel"]["confirmations"][0]["subject"] == "the plan on host:1:abcdef"

@@ -405,3 +405,25 @@ def test_rollouts_are_listed_and_each_can_be_shown(page: Client, ana: User) -> N
     shown = page.get(reverse("orchestration:goal-detail", args=[goal.pk]), {"rollout": "2"}).content.decode()
     assert "the other way" in shown
     assert "?rollout=1" in shown
+
+
+def test_a_goal_that_hangs_while_it_is_cancelled_names_what_it_waits_for_and_offers_force(client: Client) -> None:
+    ada = User.objects.create_user("cancelling-ada")
+    client.force_login(ada)
+    goal = services.submit_goal("a goal", by=ada)
+    assert services.pull(["planning"], "host:1:abcdef") is not None
+    services.cancel_goal(goal.pk, by="ada", reason="enough")
+    page, act = reverse("orchestration:goal-detail", args=[goal.pk]), ("orchestration:goal-act", [goal.pk, "force"])
+    early = client.get(page).content.decode()
+    assert "Sandbox: the plan on host:1:abcdef, <b>not confirmed yet</b>" in early
+    assert 'id="act-force"' not in early
+    refused = client.post(reverse(act[0], args=act[1]), {"reason": "it hangs"}, follow=True).content.decode()
+    assert "it can be forced in" in refused
+    Goal.objects.filter(pk=goal.pk).update(cancelled_at=timezone.now() - timedelta(seconds=11))
+    assert 'id="act-force"' in client.get(page).content.decode()
+    done = client.post(reverse(act[0], args=act[1]), {"reason": "it hangs"}, follow=True).content.decode()
+    assert "ended by force" in done
+    assert "the plan on host:1:abcdef, <b>not confirmed</b>" in done
+    assert "Ended by force; not confirmed: sandbox: the plan on host:1:abcdef: it hangs" in done
+    goal.refresh_from_db()
+    assert (goal.status, goal.runs.get().fence) == ("cancelled", 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 
@@ -94,3 +95,25 @@ def test_why_a_person_cancelled_is_what_the_goal_says_afterwards(words: list[str
     call_command("goal", "cancel", goal.short_id, *words, stdout=StringIO())
     goal.refresh_from_db()
     assert (goal.status, goal.reason) == ("cancelled", reason)
+
+
+@pytest.mark.django_db
+def test_a_cancel_that_hangs_is_shown_with_what_it_waits_for_and_can_be_forced() -> None:
+    goal = services.submit_goal("a goal")
+    assert services.pull(["planning"], "host:1:abcdef") is not None
+    assert "is cancelling" in said("cancel", goal.short_id)
+    shown = said("show", goal.short_id)
+    assert "sandbox: the plan on host:1:abcdef: NOT CONFIRMED" in shown
+    assert "--force" not in shown
+    with pytest.raises(CommandError, match="it can be forced in"):
+        call_command("goal", "cancel", goal.short_id, "--force")
+    Goal.objects.update(cancelled_at=goal.created_at - timedelta(seconds=11))
+    assert f"manage.py goal cancel {goal.short_id} --force" in said("show", goal.short_id)
+    assert "is cancelled" in said("cancel", goal.short_id, "--force")
+    assert "sandbox: the plan on host:1:abcdef: NOT CONFIRMED" in said("show", goal.short_id)
+
+
+def said(*words: str) -> str:
+    out = StringIO()
+    call_command("goal", *words, stdout=out)
+    return out.getvalue()

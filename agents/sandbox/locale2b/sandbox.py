@@ -47,6 +47,7 @@ class RemoteSandbox:
         self._ended = ended
         self._heard_at = time.monotonic()
         self._one_at_a_time = threading.Lock()
+        self.gone = False
         self._closing: threading.Thread | None = None
         self._lock = threading.Lock()
         self._owner = threading.get_ident()
@@ -224,7 +225,8 @@ class RemoteSandbox:
         return self.closed
 
     def _destroy(self) -> None:
-        if not quietly(self.service.destroy, self.sandbox_id):
+        self.gone = quietly(self.service.destroy, self.sandbox_id)
+        if not self.gone:
             log.warning("sandbox %s at %s could not be removed; a sweep will", self.sandbox_id, self.service.name)
         self._ended()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from ... import story
@@ -30,6 +31,13 @@ class GoalInput(Input):
 
 class ReasonInput(Input):
     reason = Text(required=False, allow_blank=True, max_length=500, help_text="kept with the event")
+
+
+class CancelInput(ReasonInput):
+    force = Flag(
+        required=False,
+        help_text="10 seconds after cancel was asked: end it without what is not confirmed to be over; late reports are refused",
+    )
 
 
 class LimitsInput(Input):
@@ -103,8 +111,26 @@ class Cost(serializers.Serializer[Any]):
     usd = serializers.DecimalField(14, 6, allow_null=True, help_text="null: the price is unknown")
 
 
+class Confirmation(serializers.Serializer[Any]):
+    """One thing that must be over before a cancelled goal is."""
+
+    what = serializers.CharField(help_text="queued runs, model request, sandbox or reservations")
+    subject = serializers.CharField()
+    confirmed_at = serializers.DateTimeField(allow_null=True, help_text="null: not confirmed")
+
+
+class Cancel(serializers.Serializer[Any]):
+    """What of a cancelled goal is over for certain, and since when."""
+
+    asked_at = serializers.DateTimeField()
+    confirmations = Confirmation(many=True)
+    unconfirmed = serializers.IntegerField()
+    can_force = serializers.BooleanField(help_text="it has hung for 10 seconds: POST …/cancel with `force`")
+
+
 class GoalDetail(GoalSummary):
     cost = serializers.SerializerMethodField()
+    cancel = serializers.SerializerMethodField()
     check_results = CheckResult(many=True, read_only=True)
     context = JSONObject(read_only=True)  # type: ignore[assignment]  # fields leave the class
     checks = serializers.ListField(child=serializers.CharField(), read_only=True)
@@ -124,8 +150,13 @@ class GoalDetail(GoalSummary):
             "cancelled_at",
             "check_results",
             "cost",
+            "cancel",
         ]
         read_only_fields = fields
 
     def get_cost(self, goal: Goal) -> Cost:
         return story.cost(goal)  # type: ignore[return-value]  # the annotation is what the documentation reads
+
+    @extend_schema_field(Cancel(allow_null=True))
+    def get_cancel(self, goal: Goal) -> dict[str, Any] | None:
+        return story.cancel(goal)

@@ -95,7 +95,7 @@ class Command(BaseCommand):
         return self._follow(story.find_goal(options["id"]), options)
 
     def cancel(self, options: dict[str, Any]) -> int:
-        goal = services.cancel_goal(story.find_goal(options["id"]).pk, reason=options["reason"])
+        goal = services.cancel_goal(story.find_goal(options["id"]).pk, reason=options["reason"], force=options["force"])
         self._out(options, story.summary(goal), f"goal {goal.short_id} is {goal.status}")
         return 0
 
