@@ -21,6 +21,10 @@ class ActForm(forms.Form):
     commands = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
     seconds = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
 
+    finish_running = forms.BooleanField(required=False)
+    from_step = forms.IntegerField(required=False, min_value=0, max_value=32767)
+    rollout = forms.IntegerField(required=False, min_value=1, max_value=16)
+
     def __init__(self, *args: Any, verb: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.verb = verb

@@ -89,6 +89,7 @@ TELLERS: dict[str, Callable[[str, str, str, str, Mapping[str, Any]], str]] = {
     "goal.status": _goal,
     "goal.cancel_asked": _named("Cancel was asked"),
     "goal.forced": _forced,
+    "goal.pause_stops": _named("What the pause let run is stopped"),
     "goal.stuck": _named("The engine failed on this goal"),
     "goal.unstuck": _named("The engine goes on with it"),
     "rollout.status": _step,

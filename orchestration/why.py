@@ -43,6 +43,7 @@ class Facts:
     by: str = ""  # who cancelled or paused it
     said: str = ""  # ... and the reason they gave
     decided: bool = False  # a rollout won, the others are being stopped
+    finishes: bool = False  # paused, and what runs goes on to its own end
     unconfirmed: int = 0  # things of a cancelled goal that nobody has confirmed to be over
 
 
@@ -114,6 +115,9 @@ def _paused(facts: Facts) -> str:
         figures = f" ({facts.used:,} of {facts.limit:,} are used)" if facts.limit else ""
         return f"It reached its limit of {words}{figures}. Its work is kept: resume it with a higher limit."
     who = facts.by or "Somebody"
+    if facts.finishes and (running := [run.what for run in facts.live if run.running]):
+        goes = "goes" if len(running) == 1 else "go"
+        return f"{who} paused it{_because(facts.said or facts.reason)}. {_list(running)} {goes} on to the end, nothing new is begun."
     return f"{who} paused it{_because(facts.said or facts.reason)}. Resume it to go on; what is queued waits."
 
 

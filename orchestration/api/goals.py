@@ -25,7 +25,7 @@ from .filters import GoalEventFilter
 from .idempotency import once
 from .problems import NoRoom
 from .rows import Collection, checked
-from .serializers.goals import CancelInput, GoalDetail, GoalInput, GoalSummary, LimitsInput, ReasonInput
+from .serializers.goals import CancelInput, GoalDetail, GoalInput, GoalSummary, PauseInput, ResumeInput, RetryInput
 from .serializers.records import EventOut
 
 # the words of the API → the words of `submit_goal`
@@ -63,24 +63,26 @@ class Goals(Collection):
         goal, asked = self.get_object(), checked(CancelInput, request)
         return once(request, lambda: accepted(services.cancel_goal(goal.pk, by=name_of(request), **asked)))
 
-    @docs.changes(ReasonInput, GoalDetail, "Pause: what runs comes to a safe point, and nothing more is begun.")
+    @docs.changes(
+        PauseInput, GoalDetail, "Pause: nothing more is begun; what runs stops at a safe point, or goes on to its end."
+    )
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, pk: UUID) -> Response:
-        goal, asked = self.get_object(), checked(ReasonInput, request)
+        goal, asked = self.get_object(), checked(PauseInput, request)
         return Response(GoalDetail(services.pause_goal(goal.pk, by=name_of(request), **asked)).data)
 
-    @docs.queues(LimitsInput, GoalDetail, "Resume a paused goal; one that paused at a limit needs a higher one.")
+    @docs.queues(ResumeInput, GoalDetail, "Resume a paused goal; one that paused at a limit needs a higher one.")
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: UUID) -> Response:
-        goal, asked = self.get_object(), checked(LimitsInput, request)
+        goal, asked = self.get_object(), checked(ResumeInput, request)
         return once(request, lambda: accepted(services.resume_goal(goal.pk, by=name_of(request), **asked)))
 
     @docs.queues(
-        LimitsInput, GoalDetail, "Retry an ended goal: a new one that carries the finished steps.", creates=True
+        RetryInput, GoalDetail, "Retry an ended goal: a new one that carries the finished steps.", creates=True
     )
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: UUID) -> Response:
-        goal, asked = self.get_object(), checked(LimitsInput, request)
+        goal, asked = self.get_object(), checked(RetryInput, request)
         return once(request, lambda: accepted(services.retry_goal(goal.pk, by=name_of(request), **asked)))
 
     @docs.event_stream

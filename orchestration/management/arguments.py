@@ -60,7 +60,24 @@ def add_subcommands(parser: CommandParser) -> None:
     retry = _verb(
         verbs, "retry", "A new goal that carries over what an ended one finished.", "goal retry last --watch", goal=True
     )
+    retry.add_argument(
+        "--from-step",
+        type=_index,
+        metavar="K",
+        help="do step K again, and what came after it",
+    )
+    retry.add_argument("--rollout", type=_positive, metavar="N", help="whose steps (default: the furthest)")
+    pause = _verb(
+        verbs,
+        "pause",
+        "Pause a goal: nothing new begins, what runs stops at a safe point.",
+        "goal pause last",
+        goal=True,
+    )
+    pause.add_argument("--finish-running", action="store_true", help="let what runs go on to its own end")
     resume = _verb(verbs, "resume", "Go on with a paused goal.", "goal resume last --max-calls 300", goal=True)
+    for parser_of in (pause, resume):
+        parser_of.add_argument("--reason", default="", help="kept among the events")
     applied = _verb(verbs, "apply", "Put a goal's patch on a work tree.", "goal apply last", goal=True)
     applied.add_argument("--to", default="", metavar="FOLDER", help="another work tree than the goal's repository")
     applied.add_argument("--print", action="store_true", help="print the patch instead")
@@ -79,6 +96,12 @@ def add_subcommands(parser: CommandParser) -> None:
 def _positive(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 100_000:
         raise argparse.ArgumentTypeError(f"a number from 1 to 100000, not {text!r}")
+    return int(text)
+
+
+def _index(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 5:
+        raise argparse.ArgumentTypeError(f"a step's number, not {text!r}")
     return int(text)
 
 

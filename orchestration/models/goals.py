@@ -27,6 +27,9 @@ class Goal(models.Model):
     status = models.CharField(max_length=20, choices=GoalStatus, default=GoalStatus.QUEUED, db_index=True)
     reason = models.TextField(blank=True, default="", help_text="why it is paused, or why it ended as it did")
     paused_cap = models.CharField(max_length=20, blank=True, default="", help_text="the limit at which it paused")
+    finishes_running = models.BooleanField(
+        default=False, help_text="paused: its live runs go on to their own end, and nothing new begins"
+    )
     stuck = models.TextField(blank=True, default="", help_text="set when the engine itself failed on this goal")
     verified = models.BooleanField(default=False)
     rollouts_wanted = models.PositiveSmallIntegerField(default=1)

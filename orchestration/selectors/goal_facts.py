@@ -43,6 +43,7 @@ def facts_of(
         by=_person(act.by) if act else "",
         said=act.reason if act else "",
         decided=goal.selected_id is not None,
+        finishes=goal.finishes_running,
         unconfirmed=unconfirmed,
     )
 

@@ -101,7 +101,7 @@ class GoalHead:
         return {
             "cancel": not over and self.goal.cancelled_at is None,
             "force": status == GoalStatus.CANCELLING and may_force(self.goal.cancelled_at, timezone.now()),
-            "pause": not self.goal.is_gated,
+            "pause": not self.goal.is_gated or (status == GoalStatus.PAUSED and self.goal.finishes_running),
             "resume": status == GoalStatus.PAUSED,
             "retry": over,
         }

@@ -17,6 +17,7 @@ from .recording import (
     record_review,
     record_step,
 )
+from .retrying import retry_goal
 from .scheduling import (
     add_schedule,
     change_schedule,
@@ -26,7 +27,7 @@ from .scheduling import (
     run_now,
     submit_due_goals,
 )
-from .submitting import retry_goal, submit_goal, submit_piece
+from .submitting import submit_goal, submit_piece
 from .sweeping import sweep, take_turn, wake_forgotten
 
 __all__ = [

@@ -66,10 +66,13 @@ def _force(change: Change, reason: str) -> None:
 
 
 @repeatable
-def pause_goal(goal_id: Any, *, cap: str = "", reason: str = "", by: str = "engine") -> Goal:
-    """Keep the work and begin nothing more. `cap` names the limit that was reached, if one was; without one, a person wants it.
+def pause_goal(
+    goal_id: Any, *, cap: str = "", reason: str = "", by: str = "engine", finish_running: bool = False
+) -> Goal:
+    """Keep the work and begin no run more. `cap` names the limit that was reached, if one was; without one, a person wants it.
 
-    Twice is no error. Raises IllegalMove for a person who comes too late.
+    What runs stops at its next safe point; with `finish_running` it goes on to its own end, calls included. A second pause
+    is no error; one without `finish_running` stops what the first let go on. Raises IllegalMove for a person who comes too late.
     """
     reason = reason if cap else clean_line(reason, "the reason", 500)
     with locked(goal_id, by=by) as change:
@@ -77,16 +80,28 @@ def pause_goal(goal_id: Any, *, cap: str = "", reason: str = "", by: str = "engi
         if not cap and (goal.is_terminal or goal.cancelled_at is not None):
             raise IllegalMove(f"goal {goal.short_id} is {goal.status}; there is nothing left to pause")
         if goal.is_gated:
-            return goal
-        Budget.objects.filter(goal=goal).update(open=False)
+            return goal if cap or finish_running else _stop_what_goes_on(change, reason)
+        Budget.objects.filter(goal=goal).update(open=finish_running)
         why = WHY_PAUSED.format(cap=cap, reason=reason) if cap else reason
-        change.move(goal, GoalStatus.PAUSED, reason=why, paused_cap=cap, data={"cap": cap})
+        data = {"cap": cap, "finish_running": finish_running}
+        change.move(goal, GoalStatus.PAUSED, reason=why, paused_cap=cap, finishes_running=finish_running, data=data)
         return goal
 
 
+def _stop_what_goes_on(change: Change, reason: str) -> Goal:
+    goal = change.goal
+    if goal.finishes_running:
+        goal.finishes_running = False
+        Goal.objects.filter(pk=goal.pk).update(finishes_running=False)
+        Budget.objects.filter(goal=goal).update(open=False)
+        change.note("goal.pause_stops", reason=reason)
+    return goal
+
+
 @repeatable
-def resume_goal(goal_id: Any, *, limits: Mapping[str, int] | None = None, by: str = "shell") -> Goal:
+def resume_goal(goal_id: Any, *, limits: Mapping[str, int] | None = None, by: str = "shell", reason: str = "") -> Goal:
     """Go on after a pause; a person may raise limits here (calls, tokens, commands, seconds: the new totals)."""
+    reason = clean_line(reason, "the reason", 500)
     with locked(goal_id, by=by) as change:
         goal = change.goal
         if goal.status != GoalStatus.PAUSED:
@@ -95,11 +110,16 @@ def resume_goal(goal_id: Any, *, limits: Mapping[str, int] | None = None, by: st
         cap = goal.paused_cap
         if cap and cap not in raised:
             raise BadInput(f"goal {goal.short_id} paused at its limit of {cap}: resume it with a higher one")
-        Goal.objects.filter(pk=goal.pk).update(reason="")
         if "seconds" in raised:
             started = goal.started_at or timezone.now()
             Goal.objects.filter(pk=goal.pk).update(deadline_at=started + timedelta(seconds=raised["seconds"]))
-        change.move(goal, GoalStatus.QUEUED, paused_cap="", data={"limits": raised})
+        change.move(
+            goal, GoalStatus.QUEUED, reason=reason, paused_cap="", finishes_running=False, data={"limits": raised}
+        )
+        Goal.objects.filter(pk=goal.pk).update(
+            reason=""
+        )  # why it paused is over, and why it goes on is among the events
+        goal.reason = ""
         advance(change)
         higher = {f"max_{name}": value for name, value in raised.items()}
         Budget.objects.filter(goal=goal).update(open=not goal.is_gated, **higher)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from django.conf import settings
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
 from ..models import Goal, Run, Worker
@@ -36,8 +37,10 @@ def beat(name: str, worked: Collection[str]) -> dict[tuple[str, int], str]:
     Worker.objects.filter(pk=name).update(seen_at=Now())
     mine = Run.objects.filter(pk__in=worked, worker=name, status=RunStatus.RUNNING)
     mine.update(lease_until=Now() + timedelta(seconds=settings.LEASE_SECONDS))
-    rows = mine.values_list("pk", "fence", "goal__status", "goal__cancelled_at", "rollout__status")
-    return {(str(pk), fence): _wanted(goal, asked, rollout) for pk, fence, goal, asked, rollout in rows}
+    paused = Q(goal__status=GoalStatus.PAUSED, goal__finishes_running=False)
+    stops = mine.annotate(paused=ExpressionWrapper(paused, output_field=BooleanField()))
+    rows = stops.values_list("pk", "fence", "paused", "goal__cancelled_at", "rollout__status")
+    return {(str(pk), fence): _wanted(is_paused, asked, rollout) for pk, fence, is_paused, asked, rollout in rows}
 
 
 @repeatable
@@ -54,9 +57,9 @@ def let_go(name: str, claims: Collection[tuple[str, int]]) -> None:
         advance_goal(goal_id)
 
 
-def _wanted(goal: str, cancelled_at: object, rollout: str) -> str:
+def _wanted(paused: bool, cancelled_at: object, rollout: str) -> str:
     if cancelled_at is not None:
         return "the goal was cancelled"
     if rollout == RolloutStatus.CANCELLING:
         return "another rollout won"
-    return "the goal is paused" if goal == GoalStatus.PAUSED else ""
+    return "the goal is paused" if paused else ""

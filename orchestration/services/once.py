@@ -29,9 +29,11 @@ def submit_once(key: str, typed: Mapping[str, Any], text: str, *, by: Any, **wis
 
 
 @repeatable
-def retry_once(key: str, goal_id: Any, *, by: Any) -> Goal:
-    """`retry_goal`, but the same form (`key`) is one retry, however often it is sent."""
-    retry_id = once(key, {"retry": goal_id}, by=by, act=lambda: str(retry_goal(goal_id, by=by.get_username()).pk))
+def retry_once(key: str, goal_id: Any, *, by: Any, **whence: int | None) -> Goal:
+    """`retry_goal`, but the same form (`key`) with the same content is one retry, however often it is sent."""
+    name = by.get_username()
+    typed = {"retry": goal_id, **whence}
+    retry_id = once(key, typed, by=by, act=lambda: str(retry_goal(goal_id, by=name, **whence).pk))  # type: ignore[arg-type]
     return Goal.objects.get(pk=retry_id)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from agents.contracts import PlanDraft, StepDraft
@@ -38,9 +38,10 @@ def revise(change: Change, rollout: Rollout, view: flow.RolloutView, action: flo
     return _insert(change, rollout, view.revision + 1, steps, PlanOrigin.REVIEW, f"after a review: {action.kind}")
 
 
-def carry_over(change: Change, rollout: Rollout, source: Sequence[Step]) -> Plan:
-    """The first plan of a goal that retries an ended one: finished steps keep their commits and cost nothing."""
-    steps = [_copy(step, keep=step.status in FINISHED_STEP) for step in source]
+def carry_over(change: Change, rollout: Rollout, source: Sequence[Step], kept: Collection[Any] | None = None) -> Plan:
+    """The first plan of a goal that retries an ended one: finished steps (those of `kept`) keep their commits and cost nothing."""
+    done = {step.pk for step in source if step.status in FINISHED_STEP} if kept is None else kept
+    steps = [_copy(step, keep=step.pk in done) for step in source]
     return _insert(change, rollout, 1, steps, PlanOrigin.RETRY, "carried over from the goal that this one retries")
 
 

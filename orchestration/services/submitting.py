@@ -12,13 +12,13 @@ from django.db import IntegrityError, transaction
 from agents.contracts import PlanDraft
 
 from ..budget import Limits
-from ..errors import BadInput, IllegalMove
-from ..models import Budget, Check, Goal, Rollout, Step
-from ..states import FINISHED_STEP, CheckPhase, PlanOrigin, RunKind, Strategy
-from ..transitions import Change, locked, repeatable
+from ..errors import BadInput
+from ..models import Budget, Goal, Rollout
+from ..states import PlanOrigin, RunKind, Strategy
+from ..transitions import locked, repeatable
 from .advancing import advance
 from .cleaning import clean_checks, clean_context, clean_line, clean_text, shown
-from .planning import add_plan, carry_over
+from .planning import add_plan
 from .repositories import Named, clean_script, clean_toolchain, find_place, name_repository
 
 DIVERSITY = (
@@ -74,7 +74,7 @@ def submit_goal(
         context=clean_context(context),
         ref=clean_line(ref, "the ref", 250),
         checks=clean_checks(checks),
-        limits=_limits(limits),
+        limits=limits_within(limits),
         rollouts=check_rollouts(rollouts),
         strategy=check_strategy(strategy),
         allow_check_edits=bool(allow_check_edits),
@@ -109,28 +109,6 @@ def submit_piece(
 
 
 @repeatable
-def retry_goal(goal_id: Any, *, by: str = "shell", limits: Mapping[str, int] | None = None) -> Goal:
-    """A new goal for an ended one: its first plan carries the finished steps with their commits, at no cost."""
-    old = Goal.objects.get(pk=goal_id)
-    if not old.is_terminal:
-        raise IllegalMove(f"goal {old.short_id} is {old.status}; only an ended goal can be retried (cancel it first)")
-    if old.only:
-        raise IllegalMove(f"goal {old.short_id} is one piece of work that a task was called with: call the task again")
-    what = ("text", "context", "repository", "base_ref", "checks", "allow_check_edits", "rollouts_wanted", "strategy")
-    with transaction.atomic():
-        goal = Goal.objects.create(
-            **{name: getattr(old, name) for name in (*what, "submitted_by")}, retry_of=old, origin="retry"
-        )
-        _add_budget(goal, _limits(limits) if limits else _limits_of(old))
-        with locked(goal.pk, by=by) as change:
-            change.note("goal.submitted", str(goal), new=goal.status, reason=f"a retry of goal {old.short_id}")
-            _add_rollouts(change.goal)
-            _carry(change, old)
-            advance(change)
-            return change.goal
-
-
-@repeatable
 def _submit(
     wish: Wish, place: str | None, setup: str, toolchain: Sequence[str], by: Any, plan: PlanDraft | None = None
 ) -> Goal:
@@ -149,17 +127,17 @@ def _submit(
             task_id=wish.task_id,
             submitted_by=by,
         )
-        _add_budget(goal, wish.limits)
+        add_budget(goal, wish.limits)
         with locked(goal.pk, by=by.get_username() if by is not None else wish.origin) as change:
             change.note("goal.submitted", str(goal), new=goal.status)
-            _add_rollouts(change.goal)
+            add_rollouts(change.goal)
             if plan is not None:
                 add_plan(change, change.goal.rollouts.get(), 1, plan, PlanOrigin.GIVEN)
             advance(change)
             return change.goal
 
 
-def _add_budget(goal: Goal, limits: Limits) -> None:
+def add_budget(goal: Goal, limits: Limits) -> None:
     Budget.objects.create(
         goal=goal,
         max_calls=limits.calls,
@@ -169,27 +147,9 @@ def _add_budget(goal: Goal, limits: Limits) -> None:
     )
 
 
-def _add_rollouts(goal: Goal) -> None:
+def add_rollouts(goal: Goal) -> None:
     for number in range(1, goal.rollouts_wanted + 1):
         Rollout.objects.create(goal=goal, number=number, diversity=DIVERSITY[(number - 1) % len(DIVERSITY)])
-
-
-def _carry(change: Change, old: Goal) -> None:
-    """Finished steps of the old goal's furthest rollout, its base and its checks there."""
-    done = Step.objects.filter(plan__rollout__goal=old, status__in=FINISHED_STEP).order_by("ended_at").last()
-    if done is None or not old.base_sha:
-        return
-    goal, source = change.goal, done.rollout
-    newest = source.plans.latest("revision")
-    goal.base_sha, goal.base_bundle, goal.model = old.base_sha, old.base_bundle, old.model
-    goal.save(update_fields=["base_sha", "base_bundle", "model"])
-    for check in Check.objects.filter(goal=old, phase=CheckPhase.BASE):
-        check.pk, check.goal, check.run = None, goal, None
-        check.save(force_insert=True)
-    goal.rollouts.update(head=old.base_sha)
-    first = goal.rollouts.get(number=1)
-    Rollout.objects.filter(pk=first.pk).update(head=source.head, head_bundle=source.head_bundle)
-    carry_over(change, first, list(newest.steps.order_by("index")))
 
 
 # ---- limits and choices
@@ -197,18 +157,18 @@ def _carry(change: Change, old: Goal) -> None:
 
 def check_limits(given: Mapping[str, int] | None) -> dict[str, int]:
     """Limits that somebody gave, once they are known to be possible."""
-    _limits(given)
+    limits_within(given)
     return dict(given or {})
 
 
-def _limits(given: Mapping[str, int] | None) -> Limits:
+def limits_within(given: Mapping[str, int] | None) -> Limits:
     try:
         return Limits(**settings.GOAL_LIMITS).lowered(**(given or {}))
     except (ValueError, TypeError) as error:
         raise BadInput(str(error)) from error
 
 
-def _limits_of(goal: Goal) -> Limits:
+def limits_of(goal: Goal) -> Limits:
     budget = Budget.objects.get(goal=goal)
     return Limits(budget.max_calls, budget.max_tokens, budget.max_commands, budget.max_seconds)
 

@@ -52,9 +52,11 @@ def _do(verb: str, goal: Goal, form: ActForm, user: Any) -> Goal:
     if verb in {"cancel", "force"}:
         return services.cancel_goal(goal.pk, by=by, reason=reason, force=verb == "force")
     if verb == "resume":
-        return services.resume_goal(goal.pk, limits=form.limits(), by=by)
+        return services.resume_goal(goal.pk, limits=form.limits(), by=by, reason=reason)
     if verb == "retry":
-        return retry_once(form.cleaned_data["key"], goal.pk, by=user)
-    if goal.is_gated:  # the service takes a second pause for done, a person wants to know
+        step = form.cleaned_data["from_step"]
+        rollout = form.cleaned_data["rollout"] if step is not None else None
+        return retry_once(form.cleaned_data["key"], goal.pk, by=user, from_step=step, rollout=rollout)
+    if goal.is_gated and not goal.finishes_running:  # the service takes a second pause for done, a person wants to know
         raise IllegalMove(f"goal {goal.short_id} is {goal.status} already")
-    return services.pause_goal(goal.pk, by=by, reason=reason)
+    return services.pause_goal(goal.pk, by=by, reason=reason, finish_running=form.cleaned_data["finish_running"])

@@ -283,3 +283,27 @@ def test_a_cancelled_goal_says_what_is_not_confirmed_and_can_be_forced_after_ten
     forced = api.post(f"/goals/{goal.pk}/cancel", {"force": True, "reason": "it hangs"}).json()
     assert (forced["status"], forced["cancel"]["unconfirmed"]) == ("cancelled", 1)
     assert forced["cancel"]["confirmations"][0]["subject"] == "the plan on host:1:abcdef"
+
+
+def test_a_pause_may_let_what_runs_go_on_and_both_ways_take_a_reason(api: Api, goal: Goal) -> None:
+    paused = api.post(f"/goals/{goal.pk}/pause", {"reason": "lunch", "finish_running": True})
+    assert (paused.status_code, paused.json()["finishes_running"]) == (200, True)
+    stopped = api.post(f"/goals/{goal.pk}/pause", {"reason": "dinner"})
+    assert (stopped.status_code, stopped.json()["finishes_running"]) == (200, False)
+    expect_problem(api.post(f"/goals/{goal.pk}/pause", {"finish_running": "yes"}), 422)
+    assert api.post(f"/goals/{goal.pk}/resume", {"reason": "fed"}).status_code == 202
+    assert Event.objects.get(goal=goal, kind="goal.status", old="paused").reason == "fed"
+
+
+def test_a_retry_from_a_step_starts_where_it_started(api: Api, ada: User) -> None:
+    goal = rows.worked_goal(ada)
+    services.cancel_goal(goal.pk)
+    Goal.objects.filter(pk=goal.pk).update(status="failed", base_sha="b" * 40)
+    goal.runs.filter(kind="step").update(base_commit="b" * 40, started_at=goal.created_at)
+    again = api.post(f"/goals/{goal.pk}/retry", {"from_step": 0, "rollout": 1})
+    assert again.status_code == 202
+    rollout = Rollout.objects.get(goal=again.json()["id"])
+    assert (rollout.head, rollout.head_bundle) == ("b" * 40, None)
+    for asked in ({"from_step": 9}, {"from_step": 0, "rollout": 2}):
+        expect_problem(api.post(f"/goals/{goal.pk}/retry", asked), 422, "unusable-value")
+    expect_problem(api.post(f"/goals/{goal.pk}/retry", {"from_step": -1}), 422)

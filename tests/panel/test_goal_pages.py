@@ -392,6 +392,8 @@ def test_only_what_can_be_done_now_is_offered(page: Client, ana: User) -> None:
 
     goal = services.submit_goal("Say hello", by=ana)
     assert offered(goal) == {"pause", "cancel"}
+    services.pause_goal(goal.pk, reason="x", finish_running=True)
+    assert offered(goal) == {"resume", "cancel", "pause"}, "what goes on can be stopped"
     services.pause_goal(goal.pk, reason="x")
     assert offered(goal) == {"resume", "cancel"}
     services.cancel_goal(goal.pk)
@@ -427,3 +429,21 @@ def test_a_goal_that_hangs_while_it_is_cancelled_names_what_it_waits_for_and_off
     assert "Ended by force; not confirmed: sandbox: the plan on host:1:abcdef: it hangs" in done
     goal.refresh_from_db()
     assert (goal.status, goal.runs.get().fence) == ("cancelled", 2)
+
+
+def test_a_retry_can_start_again_from_a_step_and_a_pause_can_let_what_runs_end(client: Client) -> None:
+    ada = User.objects.create_user("retrying-ada")
+    client.force_login(ada)
+    goal = hostile_goal(ada, Texts())
+    act = lambda verb, **words: client.post(  # noqa: E731
+        reverse("orchestration:goal-act", args=[goal.pk, verb]), words, follow=True
+    ).content.decode()
+    Goal.objects.filter(pk=goal.pk).update(status="running", cancelled_at=None)
+    assert "The goal is paused" in act("pause", reason="lunch", finish_running="1")
+    goal.refresh_from_db()
+    assert goal.finishes_running
+    Goal.objects.filter(pk=goal.pk).update(status="failed")
+    page = client.get(reverse("orchestration:goal-detail", args=[goal.pk])).content.decode()
+    assert '<select class="input" id="retry-from" name="from_step">' in page
+    assert "there is no step 77" in act("retry", from_step="77", rollout="1")
+    assert Goal.objects.filter(retry_of=goal).count() == 0

@@ -113,6 +113,31 @@ def test_a_cancel_that_hangs_is_shown_with_what_it_waits_for_and_can_be_forced()
     assert "sandbox: the plan on host:1:abcdef: NOT CONFIRMED" in said("show", goal.short_id)
 
 
+@pytest.mark.django_db
+def test_a_goal_is_paused_in_either_way_and_goes_on_each_with_its_reason() -> None:
+    goal = services.submit_goal("a goal")
+    assert "is paused" in said("pause", goal.short_id, "--finish-running", "--reason", "a coffee")
+    goal.refresh_from_db()
+    assert (goal.reason, goal.finishes_running, goal.budget.open) == ("a coffee", True, True)
+    said("pause", goal.short_id, "--reason", "a long one")
+    goal.refresh_from_db()
+    assert (goal.status, goal.finishes_running) == ("paused", False)
+    assert "goes on" in said("resume", goal.short_id, "--reason", "back again")
+    reasons = goal.events.filter(kind__in=("goal.status", "goal.pause_stops")).values_list("reason", flat=True)
+    assert [reason for reason in reasons if reason] == ["a coffee", "a long one", "back again"]
+
+
+@pytest.mark.django_db
+def test_a_retry_from_a_step_that_is_not_there_says_so() -> None:
+    goal = services.submit_goal("a goal")
+    services.cancel_goal(goal.pk)
+    with pytest.raises(CommandError, match="has no plan, so there is no step 3"):
+        call_command("goal", "retry", goal.short_id, "--from-step", "3")
+    with pytest.raises(CommandError, match="a step's number, not '-1'"):
+        call_command("goal", "retry", goal.short_id, "--from-step=-1")
+    assert Goal.objects.count() == 1
+
+
 def said(*words: str) -> str:
     out = StringIO()
     call_command("goal", *words, stdout=out)

@@ -33,6 +33,10 @@ class ReasonInput(Input):
     reason = Text(required=False, allow_blank=True, max_length=500, help_text="kept with the event")
 
 
+class PauseInput(ReasonInput):
+    finish_running = Flag(required=False, help_text="what runs goes on to its own end; else it stops at a safe point")
+
+
 class CancelInput(ReasonInput):
     force = Flag(
         required=False,
@@ -42,6 +46,20 @@ class CancelInput(ReasonInput):
 
 class LimitsInput(Input):
     limits = Limits(required=False)
+
+
+class ResumeInput(LimitsInput, ReasonInput):
+    pass
+
+
+class RetryInput(LimitsInput):
+    from_step = Number(
+        required=False,
+        min_value=0,
+        max_value=32767,
+        help_text="do this step again, and what came after it; steps that are in the commit it had started from are kept",
+    )
+    rollout = Number(required=False, min_value=1, max_value=16, help_text="whose steps; by default the furthest one's")
 
 
 class GoalSummary(serializers.ModelSerializer[Goal]):
@@ -151,6 +169,7 @@ class GoalDetail(GoalSummary):
             "check_results",
             "cost",
             "cancel",
+            "finishes_running",
         ]
         read_only_fields = fields
 

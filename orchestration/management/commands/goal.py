@@ -1,4 +1,4 @@
-"""manage.py goal submit|list|show|watch|cancel|retry|resume|apply: thin, over services and the story."""
+"""manage.py goal submit|list|show|watch|cancel|retry|pause|resume|apply: thin, over services and the story."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class Command(BaseCommand):
             "watch": self.watch,
             "cancel": self.cancel,
             "retry": self.retry,
+            "pause": self.pause,
             "resume": self.resume,
             "apply": self.apply,
         }
@@ -100,14 +101,27 @@ class Command(BaseCommand):
         return 0
 
     def retry(self, options: dict[str, Any]) -> int:
-        goal = services.retry_goal(story.find_goal(options["id"]).pk, limits=limits_of(options))
+        goal = services.retry_goal(
+            story.find_goal(options["id"]).pk,
+            limits=limits_of(options),
+            from_step=options["from_step"],
+            rollout=options["rollout"],
+        )
         if options["watch"]:
             return self._follow(goal, options)
         self._out(options, story.summary(goal), str(goal.pk))
         return 0
 
+    def pause(self, options: dict[str, Any]) -> int:
+        pk, how = story.find_goal(options["id"]).pk, {"finish_running": options["finish_running"]}
+        goal = services.pause_goal(pk, by="shell", reason=options["reason"], **how)
+        self._out(options, story.summary(goal), f"goal {goal.short_id} is {goal.status}")
+        return 0
+
     def resume(self, options: dict[str, Any]) -> int:
-        goal = services.resume_goal(story.find_goal(options["id"]).pk, limits=limits_of(options))
+        goal = services.resume_goal(
+            story.find_goal(options["id"]).pk, limits=limits_of(options), reason=options["reason"]
+        )
         if options["watch"]:
             return self._follow(goal, options)
         self._out(options, story.summary(goal), f"goal {goal.short_id} goes on")
