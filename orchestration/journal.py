@@ -27,7 +27,7 @@ from .blobs import load_blob, save_blob
 from .budget import estimate_tokens
 from .hotpath import Position, Spent
 from .models import Artifact, Call, Run
-from .services.journaling import note_divergence
+from .services.journaling import note_divergence, note_take_over
 from .states import CallKind, CallStatus
 
 T = TypeVar("T")
@@ -60,6 +60,7 @@ class Journal:
             calls = Call.objects.filter(run_id=self.run.pk, status=CallStatus.DONE).select_related("checkpoint_bundle")
             self._recorded = {Position(call.turn, call.index): call for call in calls}
             self._restore(max(self._recorded, key=lambda at: (at.turn, at.index), default=None))
+            note_take_over(self.run, self._recorded.values(), self._saved[0])
         release_connection()
 
     def llm(self, port: LLM) -> LLM:

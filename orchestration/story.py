@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from .cancelling import may_force, unconfirmed
 from .errors import BadInput, NotFound
 from .models import Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step, Worker
 from .selectors.cancelling import cancel_proof
+from .selectors.take_overs import TakeOver, take_overs_in
 from .states import CallKind, CallStatus, CheckPhase, GoalStatus
 
 FRESH = timedelta(seconds=60)
@@ -73,7 +75,7 @@ def summary(goal: Goal) -> dict[str, Any]:
 
 def story(goal: Goal) -> dict[str, Any]:
     """Everything that is worth telling about a goal, as JSON values."""
-    rollouts = list(Rollout.objects.filter(goal=goal))
+    rollouts, overs = list(Rollout.objects.filter(goal=goal)), take_overs_in(goal)
     return {
         **summary(goal),
         "reason": goal.reason,
@@ -88,7 +90,7 @@ def story(goal: Goal) -> dict[str, Any]:
         "started_at": goal.started_at.isoformat() if goal.started_at else "",
         "ended_at": goal.ended_at.isoformat() if goal.ended_at else "",
         "selected": next((r.number for r in rollouts if r.pk == goal.selected_id), None),
-        "rollouts": [_rollout(rollout) for rollout in rollouts],
+        "rollouts": [_rollout(rollout, overs) for rollout in rollouts],
         "checks": [_check(check) for check in Check.objects.filter(goal=goal).select_related("rollout")],
         "commands": [command(call) for call in commands(goal)],
         "cost": cost(goal),
@@ -172,8 +174,9 @@ def workers_alive() -> bool:
     return Worker.objects.filter(seen_at__gt=timezone.now() - FRESH).exists()
 
 
-def _rollout(rollout: Rollout) -> dict[str, Any]:
+def _rollout(rollout: Rollout, overs: Mapping[str, Sequence[TakeOver]]) -> dict[str, Any]:
     reviews = Review.objects.filter(rollout=rollout)
+    runs = Run.objects.filter(rollout=rollout).select_related("step").order_by("queued_at")
     names = ("action", "reasoning", "suggested_changes", "confidence", "steps", "evidence", "findings", "by")
     return {
         "number": rollout.number,
@@ -187,7 +190,7 @@ def _rollout(rollout: Rollout) -> dict[str, Any]:
         "replans": rollout.replans,
         "plans": [_plan(plan) for plan in Plan.objects.filter(rollout=rollout).order_by("revision")],
         "reviews": [{name: getattr(review, name) for name in names} for review in reviews],
-        "runs": [_run(run) for run in Run.objects.filter(rollout=rollout).select_related("step").order_by("queued_at")],
+        "runs": [_run(run, overs.get(str(run.pk), ())) for run in runs],
     }
 
 
@@ -221,12 +224,13 @@ def _step(step: Step) -> dict[str, Any]:
     }
 
 
-def _run(run: Run) -> dict[str, Any]:
+def _run(run: Run, overs: Sequence[TakeOver]) -> dict[str, Any]:
     names = ("kind", "status", "attempt", "losses", "worker", "error_kind", "error", "revision")
     return {
         **{name: getattr(run, name) for name in names},
         "id": str(run.pk),
         "step": run.step.index if run.step else None,
+        "take_overs": [{**asdict(over), "at": over.at.isoformat()} for over in overs],
     }
 
 

@@ -76,6 +76,31 @@ def _forced(subject: str, old: str, new: str, reason: str, data: Mapping[str, An
     return _with(f"Ended by force; not confirmed: {left or 'nothing'}", reason)
 
 
+def taken_over(data: Mapping[str, Any]) -> str:
+    """What was replayed, as a part of a sentence: "3 model answers and 2 commands from its record, in the tree of 1a2b3c4d5e"."""
+    counted = [
+        ("model answer", data.get("answers", 0)),
+        ("command", data.get("commands", 0)),
+        ("file access", data.get("files", 0)),
+    ]
+    parts = [f"{n} {word}{'' if n == 1 else 'es' if word.endswith('s') else 's'}" for word, n in counted if n]
+    known = f"{', '.join(parts)} replayed from its record" if parts else "nothing was recorded yet"
+    tree = f", in the tree of {str(data['checkpoint'])[:10]}" if data.get("checkpoint") else ""
+    again = data.get("repeated", 0)
+    lost = (
+        f"; {again} call{'' if again == 1 else 's'} in flight made once more (unknown, counts as spent)"
+        if again
+        else ""
+    )
+    return f"{known}{tree}{lost}"
+
+
+def _taken_over(subject: str, old: str, new: str, reason: str, data: Mapping[str, Any]) -> str:
+    who = RUNS.get("step" if "step" in data else subject.split(" ")[0], subject).format(step=data.get("step", "?"))
+    lost = f"{data.get('from') or 'another worker'}{f' ({reason})' if reason else ''}"
+    return f"{who} goes on at {data.get('to')}, from {lost}: {taken_over(data)}"
+
+
 def _review(subject: str, old: str, new: str, reason: str, data: Mapping[str, Any]) -> str:
     return _with(f"The review says {subject.replace('_', ' ')}", reason)
 
@@ -96,6 +121,7 @@ TELLERS: dict[str, Callable[[str, str, str, str, Mapping[str, Any]], str]] = {
     "step.status": _step,
     "run.status": _run,
     "run.queued": _queued,
+    "run.taken_over": _taken_over,
     "plan.recorded": _plan,
     "check.ran": _check,
     "review.recorded": _review,

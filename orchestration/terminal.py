@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from .telling import sentence, taken_over
+
 CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]|[\u202a-\u202e\u2066-\u2069]"
 )
@@ -109,9 +111,12 @@ def _rollout(rollout: Mapping[str, Any], told: Mapping[str, Any], paint: Paint) 
 
 def _runs_of(step: int, revision: int, rollout: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     for run in rollout["runs"]:
-        if run["step"] == step and run["revision"] == revision and (run["error"] or run["losses"]):
+        if run["step"] == step and run["revision"] == revision and (run["error"] or run["losses"] or run["take_overs"]):
             losses = f", {run['losses']} lost worker(s)" if run["losses"] else ""
             yield f"        {paint.mark(run['status'])} attempt {run['attempt']}: {run['status']}{losses} {plain(run['error'], 200)}"
+            for over in run["take_overs"]:
+                who = f"{over['at'][11:19]} from {over['from_worker'] or 'another worker'} to {over['to_worker']}"
+                yield f"          taken over at {plain(who, 120)}: {taken_over(over)}"
 
 
 def _commands(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
@@ -166,6 +171,9 @@ def event_line(row: Mapping[str, Any], paint: Paint) -> str:
             f"{paint.mark(row['new'])} check {subject}: {reason} → {row['new']} (exit code {data.get('exit_code')})"
         ),
         "review.recorded": lambda: f"{paint.mark('passed')} review says {subject}: {reason}",
+        "run.taken_over": lambda: (
+            f"{paint.mark('running')} {plain(sentence(row['kind'], subject, '', '', reason, data), 300)}"
+        ),
         "run.queued": lambda: f"{paint.mark('queued')} {_who(row)} queued {reason}",
         "run.status": lambda: f"{paint.mark(row['new'])} {_who(row)} {row['new']} {reason}",
     }

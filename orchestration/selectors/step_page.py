@@ -15,6 +15,7 @@ from ..remedies import Remedy, remedy_for
 from ..states import CallKind, CallStatus
 from ..transcript import Card, Terminal, cards, terminal
 from .access import runs_for, steps_for
+from .take_overs import TakeOver, take_overs_of
 
 PAGE = 200  # calls
 HIDDEN = frozenset({CallStatus.SUPERSEDED})
@@ -30,6 +31,7 @@ class RunPart:
     totals: dict[str, int]
     checks: Sequence[Check]
     remedy: Remedy | None
+    take_overs: Sequence[TakeOver]
 
     @property
     def queued_seconds(self) -> float | None:
@@ -78,4 +80,5 @@ def run_part(run: Run, after: int) -> RunPart:
         totals={name: value or 0 for name, value in totals.items()},
         checks=list(Check.objects.filter(run=run).order_by("pk")),
         remedy=remedy_for(run.error_kind) if run.error_kind else None,
+        take_overs=take_overs_of(run),
     )

@@ -180,10 +180,11 @@ def count_loss(change: Change, run: Run, lost: str, reason: str, **fields: Any) 
 
 def end_or_requeue(change: Change, run: Run, reason: str, **fields: Any) -> None:
     """The same Run again for somebody else, or its end where nothing may be begun any more."""
+    about = {"run": str(run.pk), "attempt": run.attempt, **({"step": run.step.index} if run.step else {})}
     stopping = change.goal.cancelled_at is not None or run.rollout.status == RolloutStatus.CANCELLING
     if stopping or change.goal.is_terminal:
-        change.move(run, RunStatus.CANCELLED, reason=reason, **fields)
+        change.move(run, RunStatus.CANCELLED, reason=reason, data=about, **fields)
         return
     back = {"lease_until": None, "deadline_at": None, "worker": "", "not_before": Now(), "enqueued_at": None}
-    if change.move(run, RunStatus.QUEUED, reason=reason, **(back | fields)) and "not_before" not in fields:
+    if change.move(run, RunStatus.QUEUED, reason=reason, data=about, **(back | fields)) and "not_before" not in fields:
         change.wake(run)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from ...models import Call, Plan, Review, Rollout, Run, Step
+from ...selectors.take_overs import take_overs_of
 from .fields import AnyJSON, JSONObject
 
 
@@ -144,13 +148,34 @@ class RunSummary(serializers.ModelSerializer[Run]):
         read_only_fields = fields
 
 
+class TakeOverOut(serializers.Serializer[Any]):
+    """The run went on elsewhere, from its record."""
+
+    at = serializers.DateTimeField()
+    from_worker = serializers.CharField(help_text="empty: not known")
+    to_worker = serializers.CharField()
+    reason = serializers.CharField(help_text="why it was given back or taken away")
+    answers = serializers.IntegerField(help_text="model answers that were replayed, not bought again")
+    commands = serializers.IntegerField(help_text="commands that were replayed, not run again")
+    files = serializers.IntegerField(help_text="file accesses that were replayed")
+    checkpoint = serializers.CharField(help_text="the commit that its workspace was restored to")
+    repeated = serializers.IntegerField(
+        help_text="calls in flight that were made once more; the lost ones count as spent"
+    )
+
+
 class RunDetail(RunSummary):
+    take_overs = serializers.SerializerMethodField()
     brief = JSONObject(read_only=True, help_text="what the engine told it: feedback, problem")
     outcome = JSONObject(read_only=True)
 
     class Meta(RunSummary.Meta):
-        fields = [*RunSummary.Meta.fields, "error", "brief", "outcome"]
+        fields = [*RunSummary.Meta.fields, "error", "brief", "outcome", "take_overs"]
         read_only_fields = fields
+
+    @extend_schema_field(TakeOverOut(many=True))
+    def get_take_overs(self, run: Run) -> Any:
+        return TakeOverOut(take_overs_of(run), many=True).data
 
 
 class CallSummary(serializers.ModelSerializer[Call]):
