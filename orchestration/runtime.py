@@ -16,6 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -111,9 +112,22 @@ class Worker:
 
     def _tell_what_is_free(self) -> None:
         """That the sandboxes of ended runs are gone: by a thread that has nothing else to do, or by the heartbeat for many at once."""
-        claims = [self._free.popleft() for _ in range(len(self._free))]
-        if claims:
+        claims: list[tuple[str, int]] = []
+        with suppress(IndexError):  # other threads add and take meanwhile
+            while True:
+                claims.append(self._free.popleft())
+        if not claims:
+            return
+        try:
             let_go(self.name, claims)
+        except Exception:
+            self._free.extend(claims)
+            log.warning(
+                "%d sandboxes are gone, and the database could not be told; it is tried again",
+                len(claims),
+                exc_info=True,
+            )
+        finally:
             release_connection()
 
     def claim_idle(self) -> int:

@@ -3,6 +3,11 @@
 from django.db import migrations, models
 
 
+def gone_with_its_run(apps, schema_editor):
+    """Of what ended before anybody wrote it down, nothing is left to be waited for."""
+    apps.get_model("orchestration", "Run").objects.filter(ended_at__isnull=False).update(sandbox_gone_at=models.F("ended_at"))
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -20,4 +25,5 @@ class Migration(migrations.Migration):
             name='sandbox_gone_at',
             field=models.DateTimeField(blank=True, help_text='when its worker had closed the sandboxes of this claim, and said so', null=True),
         ),
+        migrations.RunPython(gone_with_its_run, migrations.RunPython.noop),
     ]

@@ -213,6 +213,18 @@ P"""
 
 
 class TestEnding:
+    def test_who_closes_it_second_waits_until_it_is_gone(self, sandbox: Sandbox, folder: Path) -> None:
+        """A run may say that it has let go only then, whoever told its sandbox to close."""
+        sandbox.run(Command("mkdir -p many && cd many && seq 3000 | xargs touch"))
+        assert not sandbox.gone
+        first = threading.Thread(target=sandbox.close)
+        first.start()
+        assert until(lambda: getattr(sandbox, "closed", False))
+        sandbox.close()
+        assert sandbox.gone
+        assert not folder.exists()
+        first.join()
+
     def test_close_from_another_thread_ends_the_command_and_removes_everything(
         self, sandbox: Sandbox, folder: Path, provider: SandboxProvider
     ) -> None:
