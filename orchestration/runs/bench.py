@@ -79,7 +79,6 @@ class Watched:
 
     def __init__(self, provider: SandboxProvider, active: ActiveRun, stack: ExitStack) -> None:
         self.name, self.layers, self.scratch = provider.name, provider.layers, provider.scratch
-        self.sweep = provider.sweep
         self._provider, self._active, self._stack = provider, active, stack
 
     def open(self, spec: SandboxSpec) -> Sandbox:
@@ -88,6 +87,9 @@ class Watched:
         self._stack.callback(self._close, sandbox)
         self._stack.enter_context(self._active.closing(sandbox.close))
         return sandbox
+
+    def sweep(self) -> int:
+        return self._provider.sweep()
 
     def _close(self, sandbox: Sandbox) -> None:
         sandbox.close()
