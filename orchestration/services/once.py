@@ -13,7 +13,8 @@ from django.db import IntegrityError, transaction
 from ..models import ApiToken, Goal, IdempotencyKey
 from ..transitions import repeatable
 from .access import create_token
-from .submitting import retry_goal, submit_goal
+from .retrying import retry_goal
+from .submitting import submit_goal
 
 ANSWERED = 303  # a form's answer is "look there"
 
@@ -33,7 +34,7 @@ def retry_once(key: str, goal_id: Any, *, by: Any, **whence: int | None) -> Goal
     """`retry_goal`, but the same form (`key`) with the same content is one retry, however often it is sent."""
     name = by.get_username()
     typed = {"retry": goal_id, **whence}
-    retry_id = once(key, typed, by=by, act=lambda: str(retry_goal(goal_id, by=name, **whence).pk))  # type: ignore[arg-type]
+    retry_id = once(key, typed, by=by, act=lambda: str(retry_goal(goal_id, by=name, **whence).pk))
     return Goal.objects.get(pk=retry_id)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
+from django.utils import timezone
 from playwright.sync_api import expect
 
 from orchestration import services
+from orchestration.models import Goal
 from tests.support.installation import EXAMPLE_GOAL, Installation
 from tests.support.models import Gated
 from tests.support.site import PASSWORD, PHONE, Site, axe, sticks_out
@@ -186,4 +189,29 @@ def test_a_login_link_pressed_twice_over_a_slow_line_lets_its_user_in(site: Site
         page.mouse.click(button["x"] + 5, button["y"] + 5)
         page.wait_for_timeout(200)
     page.wait_for_url("**/login/password/", timeout=LONG)
+    assert site.is_clean()
+
+
+def test_a_cancel_that_hangs_says_what_it_waits_for_and_offers_force_by_itself(site: Site) -> None:
+    page = site.page
+    site.log_in(page)
+    goal = services.submit_goal("Write a note", by=site.person, origin="panel")
+    assert services.pull(["planning"], "host:1:abcdef") is not None, "by a worker that nobody will hear of again"
+    services.cancel_goal(goal.pk, by="ana", reason="enough")
+    page.goto(f"/goals/{goal.pk}/")
+    expect(page.get_by_role("heading", name="It ends when each of these is confirmed")).to_be_visible()
+    site.check(page, "goal-cancelling")
+    page.evaluate("window.same = true")
+    Goal.objects.filter(pk=goal.pk).update(cancelled_at=timezone.now() - timedelta(seconds=11))
+    page.locator("#act-force").click(timeout=LONG)
+    dialog = page.get_by_role("dialog", name="End this goal by force?")
+    expect(dialog).to_be_visible()
+    page.wait_for_timeout(4000)
+    expect(dialog).to_be_visible()  # a look of the page for news closes nothing
+    assert page.evaluate("window.same"), "no reload was needed"
+    dialog.get_by_label("Reason").fill("it hangs")
+    dialog.get_by_role("button", name="Force the end").click()
+    expect(page.locator("#why .status")).to_have_text("Cancelled", timeout=LONG)
+    expect(page.get_by_text("not confirmed").first).to_be_visible()
+    site.check(page, "goal-forced")
     assert site.is_clean()
