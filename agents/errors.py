@@ -31,13 +31,20 @@ class AgentError(Exception):
 
 
 class Transient(AgentError):
-    """Trying again may help. `retry_after` is what the other side asked for, in seconds."""
+    """Trying again may help. `retry_after` is what the other side asked for, in seconds.
+
+    `outage_of`: the dependency that did not work at all (nobody answers, it fails, it has no capacity), by its port's own name for
+    it; empty where only this one answer was no good.
+    """
 
     kind = "transient"
 
-    def __init__(self, message: str, *, retry_after: float | None = None, billed: bool = False) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, billed: bool = False, outage_of: str = ""
+    ) -> None:
         super().__init__(message, billed=billed)
         self.retry_after = retry_after
+        self.outage_of = outage_of
 
 
 class SandboxBusy(Transient):

@@ -76,10 +76,11 @@ class Completion:
 
 
 class LLM(Protocol):
-    """A model. Errors: Transient, Permanent, Cancelled (after `abort`)."""
+    """A model. Errors: Transient, Permanent, Cancelled (after `abort`). `dependency` names it with its server; empty: never away."""
 
     model: str
     max_tokens: int
+    dependency: str
 
     def complete(self, request: CompletionRequest) -> Completion:
         """Ask once; blocks until the answer is whole."""
@@ -171,9 +172,13 @@ class Sandbox(Protocol):
 
 
 class SandboxProvider(Protocol):
-    """Where sandboxes come from. `name` and `layers` are shown to people; what is put below `scratch` may be mounted read-only."""
+    """Where sandboxes come from. `name` and `layers` are shown to people; what is put below `scratch` may be mounted read-only.
+
+    `dependency` names the service that it needs; empty: it needs none.
+    """
 
     name: str
+    dependency: str
     layers: tuple[str, ...]
     scratch: Path
 

@@ -334,6 +334,13 @@ LEASE_SECONDS = env.float("LEASE_SECONDS", default=30.0)
 HOUSEKEEPER_SECONDS = env.float("HOUSEKEEPER_SECONDS", default=5.0)
 # How long a worker that is told to stop waits for calls in flight, before it aborts them (which takes half as long at most).
 DRAIN_SECONDS = env.float("DRAIN_SECONDS", default=15.0)
+# A dependency (a model at its server, a sandbox service) that failed so often in a row is away: what needs it waits, and one run tries
+# after so many seconds, then after twice as many, up to the longest.
+BREAKER = {
+    "failures": env.int("BREAKER_FAILURES", default=3),
+    "first": env.float("BREAKER_FIRST_SECONDS", default=5.0),
+    "longest": env.float("BREAKER_LONGEST_SECONDS", default=60.0),
+}
 MAX_LOSSES = env.int("MAX_LOSSES", default=5)
 RUN_DEADLINE_SECONDS = {
     "plan": env.int("PLAN_DEADLINE_SECONDS", default=1800),

@@ -26,6 +26,7 @@ from .broker import check_redis, where
 from .errors import BrokerAway, BrokerRefused
 from .readiness import LEAST_DISK, beat_is_heard
 from .selectors.operations import START_A_WORKER, live_workers, unserved_queues, worker_lives_on
+from .selectors.outages import outages
 
 Status = Literal["ok", "warn", "fail"]
 SET_REMOTE = (
@@ -49,7 +50,7 @@ def examine() -> list[Finding]:
     database = _database()
     found.append(database)
     if database.status == "ok":
-        found += [_redis(), *_workers()]
+        found += [_redis(), *_workers(), *_breakers()]
     return found
 
 
@@ -228,3 +229,10 @@ def _workers() -> Iterator[Finding]:
     for state in unserved_queues(alive):
         waits = f"; {state.waiting} run(s) wait, the oldest {state.oldest_seconds:.0f} s" if state.waiting else ""
         yield Finding(f"queue {state.queue}", "warn", f"no worker serves it{waits}", state.command)
+
+
+def _breakers() -> Iterator[Finding]:
+    for outage in outages():
+        row = outage.breaker
+        detail = f"{row} is away since {row.opened_at:%Y-%m-%d %H:%M:%S} UTC: {row.last_error}"
+        yield Finding("breaker", "warn", detail, f"It is tried by itself; at once: manage.py breakers --close '{row}'")

@@ -27,6 +27,7 @@ from .blobs import load_blob, save_blob
 from .budget import estimate_tokens
 from .hotpath import Position, Spent
 from .models import Artifact, Call, Run
+from .services.breaking import heard_from
 from .services.journaling import note_divergence, note_take_over
 from .states import CallKind, CallStatus
 
@@ -149,6 +150,7 @@ class _JournaledLLM:
         self._told = 0  # messages of earlier requests: a Call keeps only what was added
         self.model = port.model
         self.max_tokens = port.max_tokens
+        self.dependency = port.dependency
 
     def complete(self, request: CompletionRequest) -> Completion:
         journal = self._journal
@@ -172,6 +174,7 @@ class _JournaledLLM:
             answer=_completion_as_json(answer),
             model=answer.model[:200],
         )
+        heard_from(self.dependency)
         release_connection()
         return answer
 

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from .readiness import redis_answers
 from .selectors import operations
+from .selectors.outages import breaker_states
 
 Values = Iterable[tuple[tuple[str, ...], float]]
 
@@ -26,6 +27,7 @@ class Installation(Collector):
         yield gauge("worker_age_seconds", "Since any worker was last seen.", _known(operations.worker_age()))
         yield gauge("beat_age_seconds", "Since celery-beat last ticked.", _known(operations.beat_age()))
         yield gauge("redis_up", "1: the broker answers.", [((), float(redis_answers()))])
+        yield gauge("breaker_open", "What runs depend on: 0 there, 1 away.", breaker_states().items(), "dependency")
         yield from self._models(operations.spending())
 
     def _work(self) -> Iterator[Metric]:

@@ -60,6 +60,7 @@ class Worker:
         self._swept_at = 0.0
         self._own = ThreadPoolExecutor(threads, thread_name_prefix="claimed")
         self._tools: Tools | None = None
+        self._needs: tuple[str, ...] = ()
         self._lock = threading.Lock()
 
     @property
@@ -69,6 +70,11 @@ class Worker:
             if self._tools is None:
                 self._tools = make_tools(self.name)
             return self._tools
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What an outage of would stop its runs."""
+        return self._needs if self._tools is None else self._tools.needs
 
     @property
     def draining(self) -> bool:
@@ -81,7 +87,9 @@ class Worker:
         if not self.active.reserve():
             return
         try:
-            run = services.claim(run_id, self.name, risky=not self.active.risky)
+            risky, needs = not self.active.risky, self.needs
+            run = services.claim(run_id, self.name, risky=risky, needs=needs)
+            run = run or services.probe(self.queues, self.name, needs, risky=risky)
             release_connection()
             self._go_on(run)
         finally:
@@ -95,7 +103,7 @@ class Worker:
             run = self._perform(run, self.name if in_a_row < MOST_IN_A_ROW else "")
             if run is None and not self.active.draining:
                 in_a_row = 0
-                run = services.pull([queue], self.name, risky=not self.active.risky)
+                run = services.pull([queue], self.name, risky=not self.active.risky, needs=self.needs)
                 release_connection()
         self._tell_what_is_free()
 
@@ -144,7 +152,9 @@ class Worker:
     def _begin_idle(self) -> bool:
         """Claim one run for a thread of our own; whatever goes wrong here, the caller's slot is free again."""
         try:
-            run = services.pull(self.queues, self.name, risky=not self.active.risky)
+            risky, needs = not self.active.risky, self.needs
+            run = services.pull(self.queues, self.name, risky=risky, needs=needs)
+            run = run or services.probe(self.queues, self.name, needs, risky=risky)
             if run is not None:
                 self._own.submit(self._work_claimed, run)
         except BaseException:
@@ -165,7 +175,8 @@ class Worker:
     def start(self) -> None:
         """Say hello and start the two threads."""
         sandbox, model = name_of_sandbox(), settings.LLM_ENVIRONMENT["LLM_MODEL"]
-        say_hello(self.name, self.queues, self.active.slots, sandbox, model)
+        self._needs = dependencies()
+        say_hello(self.name, self.queues, self.active.slots, sandbox, model, self._needs)
         release_connection()
         self.keep_alive()
         self._repeat(self._housekeep, settings.HOUSEKEEPER_SECONDS)
@@ -272,12 +283,21 @@ def make_tools(name: str) -> Tools:
     return Tools(name, sandbox_provider(), make_llm, tool_calls=settings.LLM_TOOL_CALLS)
 
 
+def dependencies() -> tuple[str, ...]:
+    """What the settings make this process depend on, without making it fail: whatever is missing is said run by run."""
+    try:
+        return make_tools("").needs
+    except AgentError:
+        return ()
+
+
 def broken_tools(name: str, error: AgentError) -> Tools:
     """Tools that say at their first use why they are not there: the run's row then holds the remedy."""
 
     class Missing:
         layers: tuple[str, ...] = ()
         scratch = Path(os.devnull)
+        dependency = ""
 
         def __init__(self) -> None:
             self.name = "none"

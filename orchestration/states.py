@@ -79,6 +79,12 @@ class CallStatus(TextChoices):
     SUPERSEDED = "superseded", "superseded"
 
 
+class BreakerStatus(TextChoices):
+    CLOSED = "closed", "closed: all is well"
+    OPEN = "open", "open: what needs it waits"
+    HALF_OPEN = "half_open", "half open: one run tries"
+
+
 class PlanOrigin(TextChoices):
     PLANNER = "planner", "planner"
     REVIEW = "review", "a review's verdict"
@@ -176,6 +182,10 @@ MOVES: dict[str, dict[str, frozenset[str]]] = {
             # back to queued: the lease expired, or a draining worker gave the run back
             "running": "queued succeeded failed errored cancelled",
         },
+    ),
+    "breaker": _moves(
+        BreakerStatus,
+        {"closed": "closed open", "open": "open half_open closed", "half_open": "half_open open closed"},
     ),
 }
 

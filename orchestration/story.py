@@ -15,6 +15,7 @@ from .cancelling import may_force, unconfirmed
 from .errors import BadInput, NotFound
 from .models import Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step, Worker
 from .selectors.cancelling import cancel_proof
+from .selectors.goal_page import why_of
 from .selectors.take_overs import TakeOver, take_overs_in
 from .states import CallKind, CallStatus, CheckPhase, GoalStatus
 
@@ -79,6 +80,7 @@ def story(goal: Goal) -> dict[str, Any]:
     return {
         **summary(goal),
         "reason": goal.reason,
+        "why": why_of(goal),
         "stuck": goal.stuck,
         "paused_cap": goal.paused_cap,
         "model": goal.model,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from .states import TERMINAL_GOAL
 from .telling import sentence, taken_over
 
 CONTROL = re.compile(
@@ -56,6 +57,8 @@ def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         yield f"  repository: {plain(told['repository'])} at {told['base'][:10] or '(not read yet)'}"
     if told["reason"]:
         yield f"  reason: {plain(told['reason'], 600)}"
+    elif told["why"] and told["status"] not in TERMINAL_GOAL:
+        yield f"  {plain(told['why'], 1000)}"
     if told["paused_cap"]:
         yield f"  paused at its limit of {told['paused_cap']}; go on with:"
         yield f"    manage.py goal resume {told['id'][:8]} --max-{told['paused_cap']} N"

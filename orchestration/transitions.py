@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from . import dispatch
 from .errors import IllegalMove, NotFound
-from .models import Event, Goal, Rollout, Run, Step
+from .models import Breaker, Event, Goal, Rollout, Run, Step
 from .states import MOVES, terminal
 
 P = ParamSpec("P")
@@ -121,6 +121,13 @@ class Change:
                 for name, value in was.items():
                     setattr(row, name, value)
             raise
+
+
+def move_breaker(row: Breaker, to: str, **fields: Any) -> bool:
+    """A breaker belongs to no goal, so there is no event. False: it had left its old status already; nothing is changed."""
+    if to not in MOVES["breaker"][row.status]:
+        raise IllegalMove(f"the breaker of {row} cannot go from {row.status} to {to}")
+    return bool(Breaker.objects.filter(pk=row.pk, status=row.status).update(status=to, **fields))
 
 
 def subject(row: Row) -> str:

@@ -24,6 +24,7 @@ class LiveRun:
     attempt: int = 1
     last_error: str = ""  # the kind of error of the attempt before
     served: bool = True  # some living worker takes its queue
+    waits_for: str = ""  # what is away, since when, and its last words
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Facts:
     live: tuple[LiveRun, ...] = ()
     by: str = ""  # who cancelled or paused it
     said: str = ""  # ... and the reason they gave
+    deadline: str = ""  # a clock time, if its hours count already
     decided: bool = False  # a rollout won, the others are being stopped
     finishes: bool = False  # paused, and what runs goes on to its own end
     unconfirmed: int = 0  # things of a cancelled goal that nobody has confirmed to be over
@@ -76,6 +78,9 @@ def _working(facts: Facts) -> str:
     if unserved := [run for run in queued if not run.served]:
         queue = unserved[0].queue
         return f"{unserved[0].what} waits, and no worker serves the {queue} queue. Start one: manage.py worker --queues {queue}"
+    if held := [run for run in queued if run.waits_for]:
+        clock = f" The goal's time limit ({facts.deadline}) keeps counting." if facts.deadline else ""
+        return f"{_held(held)} It goes on by itself, and no attempt is spent.{clock}"
     first = min(queued, key=lambda run: run.wait)
     if first.wait > 0:
         return f"{first.what}{_after(first)} is tried again in {first.wait:.0f} s, as attempt {first.attempt}."
@@ -102,7 +107,14 @@ def _also(queued: Sequence[LiveRun]) -> str:
         return ""
     if unserved := [run for run in queued if not run.served]:
         return f" {unserved[0].what} waits: no worker serves the {unserved[0].queue} queue."
+    if held := [run for run in queued if run.waits_for]:
+        return f" {_held(held)}"
     return f" {_list([run.what for run in queued])} {'waits' if len(queued) == 1 else 'wait'} for a free worker."
+
+
+def _held(held: Sequence[LiveRun]) -> str:
+    words = _list([run.what for run in held])
+    return _sentence(f"{words} {'is' if len(held) == 1 else 'are'} waiting for {held[0].waits_for}")
 
 
 def _after(run: LiveRun) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from ..errors import Cancelled, Permanent, Transient
+from ..errors import Cancelled, Permanent
 
 CHUNK = 65536
 
@@ -43,6 +43,10 @@ class Reply:
 
 class NotSent(Exception):
     """The request did not reach the server: trying again can cost nothing."""
+
+
+class Broken(Exception):
+    """It was sent, and no whole answer came: it may have been billed."""
 
 
 class Line:
@@ -79,7 +83,7 @@ def plain_address(url: str) -> tuple[str, str]:
 
 
 def post(line: Line, url: str, headers: dict[str, str], body: bytes, timeouts: Timeouts, max_bytes: int) -> Reply:
-    """POST and read the whole answer, at most `max_bytes`. Raises NotSent, Transient, Permanent or Cancelled; never retries."""
+    """POST and read the whole answer, at most `max_bytes`. Raises NotSent, Broken, Permanent or Cancelled; never retries."""
     mine = _mine()
     mine.serve(line)
     timeout = httpx.Timeout(connect=timeouts.connect, read=timeouts.read, write=timeouts.write, pool=timeouts.pool)
@@ -113,8 +117,8 @@ def _mapped(error: Exception, host: str, timeouts: Timeouts) -> Exception:
     if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError | httpx.PoolTimeout):
         return NotSent(f"no server answers at {host} ({_short(error)}); is it running? LLM_BASE_URL")
     if isinstance(error, httpx.ReadTimeout):
-        return Transient(f"the model at {host} said nothing for {timeouts.read:g} seconds (LLM_TIMEOUT)", billed=True)
-    return Transient(f"the connection to the model at {host} broke: {_short(error)}", billed=True)
+        return Broken(f"the model at {host} said nothing for {timeouts.read:g} seconds (LLM_TIMEOUT)")
+    return Broken(f"the connection to the model at {host} broke: {_short(error)}")
 
 
 def _short(error: Exception) -> str:

@@ -57,6 +57,7 @@ class OpenAICompatibleLLM:
         self.model = model.strip()
         self.max_tokens = max_tokens
         self._base_url, person = http.plain_address(base_url)
+        self.dependency = f"model {self.model} at {self._base_url}"[:300]
         self._api_key = api_key.strip()
         if not (self._api_key.isascii() and self._api_key.isprintable()):
             raise Permanent("LLM_API_KEY holds characters that no key has (a line break, an accent …): copy it again")
@@ -130,7 +131,9 @@ class OpenAICompatibleLLM:
         try:
             reply: Reply = tries(self._post, data)
         except NotSent as error:
-            raise Transient(str(error)) from None
+            raise Transient(str(error), outage_of=self.dependency) from None
+        except http.Broken as error:
+            raise Transient(str(error), billed=True, outage_of=self.dependency) from None
         return reply
 
     def _post(self, data: bytes) -> Reply:
@@ -161,17 +164,18 @@ class OpenAICompatibleLLM:
         if status == 404:
             return Permanent(f"not found (HTTP 404): check LLM_BASE_URL and LLM_MODEL ({self.model}). {said}")
         if status == 429:
-            return Transient(
-                f"the model's server asks to slow down (HTTP 429). {said}", retry_after=_retry_after(reply)
-            )
+            return self._outage(f"the model's server asks to slow down (HTTP 429). {said}", reply)
         if status >= 500 or status == 408:
-            return Transient(f"the model's server failed (HTTP {status}). {said}", retry_after=_retry_after(reply))
+            return self._outage(f"the model's server failed (HTTP {status}). {said}", reply)
         if 300 <= status < 400:
             place = self._clean(reply.headers.get("location", "nowhere"))
             return Permanent(
                 f"the model's server sends us on to {place} (HTTP {status}): set LLM_BASE_URL to the final address"
             )
         return Permanent(f"the model's server refuses the request (HTTP {status}). {said}")
+
+    def _outage(self, text: str, reply: Reply) -> Transient:
+        return Transient(text, retry_after=_retry_after(reply), outage_of=self.dependency)
 
     def _completion(self, reply: Reply, request: CompletionRequest) -> Completion:
         try:

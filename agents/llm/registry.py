@@ -59,6 +59,7 @@ class LLMClient:
         self._llm = from_environment(os.environ if env is None else env)
         self.model = self._llm.model
         self.max_tokens = self._llm.max_tokens
+        self.dependency = self._llm.dependency
 
     def complete(self, request: CompletionRequest) -> Completion:
         return self._llm.complete(request)

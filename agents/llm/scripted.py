@@ -17,6 +17,7 @@ class ScriptedLLM:
 
     model = "scripted"
     max_tokens = 1000
+    dependency = ""
 
     def __init__(self, replies: Iterable[Reply]) -> None:
         self._replies = list(replies)

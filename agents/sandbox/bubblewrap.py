@@ -37,6 +37,7 @@ class BubblewrapProvider:
     """Sandboxes in folders below `root`, which must be passable (mode x) for other users when the worker is root."""
 
     name = "bubblewrap"
+    dependency = ""
     layers = ("namespaces", "no network", "loopback up", "seccomp", "read-only system", "resource limits per process")
 
     def __init__(self, root: Path, parallel: int | None = None) -> None:

@@ -29,6 +29,7 @@ class LandlockProvider:
     """Sandboxes in folders below `root`; the workspace is seen at its real path, and read-only folders at theirs."""
 
     name = "landlock"
+    dependency = ""
     layers: tuple[str, ...] = (
         *("landlock", "no network", "no loopback", "seccomp"),
         *("host processes countable", "resource limits per process"),

@@ -58,6 +58,7 @@ class RecordedProvider:
     """Hands out the same recorded sandbox."""
 
     name = "recorded"
+    dependency = ""
     layers = ("a recording, nothing runs",)
     scratch = Path("/nonexistent")
 

@@ -78,6 +78,12 @@ listed(
     filters="setup_allowed",
     below="goals recurring_goals",
 )
+listed(
+    models.Breaker,
+    "name status failures probes opened_at probe_at last_error",
+    search="name last_error",
+    filters="status",
+)
 listed(models.Worker, "id queues threads sandbox model started_at seen_at", search="id model")
 listed(models.Lease, "name holder until", search="name holder")
 listed(models.Installation, "id created_at", search="id")

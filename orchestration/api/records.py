@@ -11,7 +11,7 @@ from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from ..models import Artifact, Worker
+from ..models import Artifact, Breaker, Worker
 from ..selectors.access import artifacts_for, events_for, repositories_for
 from ..selectors.operations import known_workers, queue_states
 from ..selectors.results import still_kept
@@ -63,6 +63,16 @@ class Workers(Listed):
 
     def get_queryset(self) -> QuerySet[Worker]:
         return known_workers()
+
+
+class Breakers(Listed):
+    """Every dependency that ever failed: while one is not closed, what needs it waits."""
+
+    ordering = ("name",)
+    serializer_class = out.BreakerOut
+
+    def get_queryset(self) -> QuerySet[Breaker]:
+        return Breaker.objects.all()
 
 
 class Queues(viewsets.ViewSet):

@@ -44,6 +44,7 @@ router.register("events", records.Events, "event")
 router.register("repositories", records.Repositories, "repository")
 router.register("schedules", schedules.Schedules, "schedule")
 router.register("workers", records.Workers, "worker")
+router.register("breakers", records.Breakers, "breaker")
 router.register("queues", records.Queues, "queue")
 
 artifacts = [

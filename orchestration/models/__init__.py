@@ -2,6 +2,7 @@
 
 from .access import ApiToken, IdempotencyKey
 from .artifacts import Artifact
+from .breakers import Breaker
 from .budgets import Budget
 from .calls import Call
 from .checks import Check
@@ -17,6 +18,7 @@ from .schedules import Occurrence, RecurringGoal
 __all__ = [
     "ApiToken",
     "Artifact",
+    "Breaker",
     "Budget",
     "Call",
     "Check",

@@ -30,6 +30,7 @@ class Worker(models.Model):
     id = models.CharField(primary_key=True, max_length=120, help_text="host:pid:start")
     queues = models.JSONField(default=list)
     threads = models.PositiveSmallIntegerField(default=1)
+    needs = models.JSONField(default=list, blank=True, help_text="its dependencies, as breakers are named")
     sandbox = models.CharField(max_length=60, blank=True, default="")
     model = models.CharField(max_length=200, blank=True, default="")
     started_at = models.DateTimeField()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from django.conf import settings
@@ -12,7 +13,7 @@ from django.conf import settings
 from agents.checking import as_check
 from agents.contracts import CheckResult
 from agents.environment import prepare_environment
-from agents.errors import EnvironmentMissing
+from agents.errors import AgentError, EnvironmentMissing
 from agents.ports import LLM, Command, Sandbox, SandboxProvider, SandboxSpec
 from agents.workspace import Workspace
 
@@ -20,6 +21,7 @@ from ..active import ActiveRun
 from ..blobs import load_blob
 from ..journal import release_connection
 from ..models import Artifact, Goal, Repository
+from ..services.breaking import heard_from
 
 REMEDY = (
     "{program!r} is not installed in the sandbox, so the check {command!r} says nothing about the work. "
@@ -37,6 +39,15 @@ class Tools:
     make_llm: Callable[[], LLM]
     tool_calls: bool = True
     folder: Path = field(default_factory=lambda: Path(settings.DATA_DIR))
+
+    @cached_property
+    def needs(self) -> tuple[str, ...]:
+        """The dependencies, as breakers are named. A model that is not set is none: each run says so."""
+        try:
+            model = self.make_llm().dependency
+        except AgentError:
+            model = ""
+        return tuple(filter(None, (model, self.provider.dependency)))
 
 
 @dataclass
@@ -79,6 +90,7 @@ class Watched:
 
     def __init__(self, provider: SandboxProvider, active: ActiveRun, stack: ExitStack) -> None:
         self.name, self.layers, self.scratch = provider.name, provider.layers, provider.scratch
+        self.dependency = provider.dependency
         self._provider, self._active, self._stack = provider, active, stack
 
     def open(self, spec: SandboxSpec) -> Sandbox:
@@ -106,6 +118,8 @@ def bench(tools: Tools, active: ActiveRun, goal: Goal, label: str, environment: 
         spec = spec_for(tools.folder, provider, goal, base, label) if environment else SandboxSpec(label=label)
         release_connection()
         sandbox = provider.open(spec)
+        heard_from(provider.dependency)
+        release_connection()
         yield Bench(sandbox, Workspace(sandbox), goal.base_sha, int(goal.created_at.timestamp()))
 
 

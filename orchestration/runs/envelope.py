@@ -48,6 +48,8 @@ def _report(active: ActiveRun, error: BaseException) -> None:
                 log.info("%s: %s", run, error)
             case Cancelled():
                 services.stand_down(run, str(error), let_go=not active.sandboxes)
+            case Transient(outage_of=str(away)) if away and _is_open(away, error):
+                services.stand_down(run, f"waiting for {away}: {error}"[:2000], delay=1.0)
             case SandboxBusy():
                 services.stand_down(run, str(error), delay=error.retry_after or 0.0)
             case SandboxLost():
@@ -68,3 +70,8 @@ def _report(active: ActiveRun, error: BaseException) -> None:
                 services.record_failure(run, RunStatus.ERRORED, "unknown", text)
     except Fenced:
         log.info("%s was taken over before it could say: %s", run, error)
+
+
+def _is_open(away: str, error: Transient) -> bool:
+    """Tell the breaker. Open: the run waits for it, with its attempt unspent; closed: `retry` decides, as for any other error."""
+    return services.report_outage(away, str(error), asked=error.retry_after)

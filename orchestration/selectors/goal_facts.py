@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from django.db.models import Q
 from django.utils import timezone
 
-from ..models import Check, Event, Goal, Rollout, Run, Worker
+from ..models import Breaker, Check, Event, Goal, Rollout, Run, Worker
 from ..states import LIVE_RUN, GoalStatus, RunStatus
 from ..why import Facts, LiveRun
+from .outages import held_queues
 
 FRESH = timedelta(seconds=60)
 RUN_WHAT = {"plan": "The planner", "review": "The reviewer"}
@@ -23,6 +24,7 @@ def facts_of(
     goal: Goal, rollout: Rollout | None, runs: Sequence[Run], checks: Sequence[Pair], unconfirmed: int = 0
 ) -> Facts:
     queues = _served_queues()
+    held = held_queues() if any(run.status == RunStatus.QUEUED for run in runs) else {}
     asked = Q(kind="goal.cancel_asked") | Q(kind="goal.status", new=GoalStatus.PAUSED)
     act = Event.objects.filter(asked, goal=goal).order_by("-seq").first()
     ended = [(before, after) for before, after in checks if after is not None]
@@ -39,7 +41,8 @@ def facts_of(
         passed=sum(after.passed for _, after in ended),
         turned=sum(before is not None and not before.passed and after.passed for before, after in ended),
         commit=rollout.head if rollout else "",
-        live=tuple(_live(run, runs, queues) for run in runs if run.status in LIVE_RUN),
+        live=tuple(_live(run, runs, queues, held) for run in runs if run.status in LIVE_RUN),
+        deadline=clock(goal.deadline_at) if goal.deadline_at else "",
         by=_person(act.by) if act else "",
         said=act.reason if act else "",
         decided=goal.selected_id is not None,
@@ -48,7 +51,7 @@ def facts_of(
     )
 
 
-def _live(run: Run, runs: Sequence[Run], queues: set[str]) -> LiveRun:
+def _live(run: Run, runs: Sequence[Run], queues: set[str], held: Mapping[str, Breaker]) -> LiveRun:
     running = run.status == RunStatus.RUNNING
     begun = run.started_at if running and run.started_at else run.queued_at
     earlier = [
@@ -64,7 +67,15 @@ def _live(run: Run, runs: Sequence[Run], queues: set[str]) -> LiveRun:
         attempt=run.attempt,
         last_error=earlier[-1].error_kind if earlier else "",
         served=run.queue in queues,
+        waits_for=_outage(held.get(run.queue)),
     )
+
+
+def _outage(breaker: Breaker | None) -> str:
+    if breaker is None:
+        return ""
+    since = f" since {clock(breaker.opened_at)}" if breaker.opened_at else ""
+    return f"{breaker}{since}: {breaker.last_error}"
 
 
 def _used(goal: Goal, cap: str) -> int:

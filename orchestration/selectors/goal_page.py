@@ -134,6 +134,14 @@ def goal_head(user: Any, goal_id: Any, *, rollout: int | None = None, revision: 
     )
 
 
+def why_of(goal: Goal) -> str:
+    """The sentence of a goal's page, for programs and terminals."""
+    rollouts = list(Rollout.objects.filter(goal=goal).order_by("number"))
+    shown = _shown_rollout(goal, rollouts, None)
+    proofs = [(proof.before, proof.after) for proof in _proofs(goal, shown)]
+    return why(facts_of(goal, shown, _runs(goal), proofs))
+
+
 def _shown_rollout(goal: Goal, rollouts: Sequence[Rollout], number: int | None) -> Rollout | None:
     if number is not None:
         return found(rollouts, lambda r: r.number == number)

@@ -17,6 +17,7 @@ from .access import goals_for, schedules_for
 from .board import GoalRow, goal_rows
 from .fleet import waiting_for_nobody
 from .operations import QueueState, live_workers, queue_states
+from .outages import Outage, outages
 from .schedules import beat_silence, upcoming
 
 LATELY = timedelta(hours=24)
@@ -81,6 +82,7 @@ class Overview:
     day: Day
     queues: list[QueueState]
     unserved: list[QueueState]
+    outages: list[Outage]
     workers: int
     ticked_at: datetime | None
     is_beat_silent: bool
@@ -114,6 +116,7 @@ def overview_page(user: Any) -> Overview:
         day=_day(mine),
         queues=queues,
         unserved=waiting_for_nobody(queues),
+        outages=outages(),
         workers=len(workers),
         ticked_at=ticked_at,
         is_beat_silent=silent,

@@ -1,6 +1,7 @@
 """The verbs of the engine: each is one transaction (or one pass of many), and the only place where rows of the work are written."""
 
 from .advancing import advance_goal
+from .breaking import close_breaker, heard_from, probe, report_outage
 from .claiming import claim, current_head, pull, still_mine
 from .controlling import cancel_goal, lose_sandbox, pause_goal, resume_goal, stand_down
 from .people import Opened, invite, login_link, look_at_link, person, person_in_charge, use_link
@@ -42,8 +43,10 @@ __all__ = [
     "cancel_goal",
     "change_schedule",
     "claim",
+    "close_breaker",
     "current_head",
     "draft_of",
+    "heard_from",
     "invite",
     "login_link",
     "look_at_link",
@@ -52,6 +55,7 @@ __all__ = [
     "pause_schedule",
     "person",
     "person_in_charge",
+    "probe",
     "pull",
     "record_base",
     "record_failure",
@@ -59,6 +63,7 @@ __all__ = [
     "record_review",
     "record_step",
     "remove_schedule",
+    "report_outage",
     "resume_goal",
     "resume_schedule",
     "retry_goal",

@@ -8,13 +8,13 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Case, Exists, IntegerField, QuerySet, Value, When
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from .. import selectors
-from ..models import Budget, Goal, Rollout, Run
-from ..states import GoalStatus, RunStatus
+from ..models import Breaker, Budget, Goal, Rollout, Run
+from ..states import BreakerStatus, GoalStatus, RunStatus
 from ..transitions import Change, locked, repeatable
 
 CLOSED = (GoalStatus.PAUSED, GoalStatus.CANCELLING, GoalStatus.AWAITING_APPROVAL)
@@ -23,9 +23,12 @@ PATIENCE = timedelta(seconds=1)  # a run that waited longer is served before the
 
 
 @repeatable
-def claim(run_id: Any, worker: str, *, risky: bool = True) -> Run | None:
-    """The run that a message names; None when it is not queued any more, not due, or its goal is closed. All of that is normal."""
-    named = _bearable(Run.objects.filter(pk=run_id), risky)
+def claim(run_id: Any, worker: str, *, risky: bool = True, needs: Sequence[str] = ()) -> Run | None:
+    """The run that a message names; None when it is not queued any more, not due, or its goal is closed. All of that is normal.
+
+    `needs`: what this worker's runs depend on; while the breaker of any of it is not closed, nothing is claimed.
+    """
+    named = _unheld(_bearable(Run.objects.filter(pk=run_id), risky), needs)
     goal_id = named.filter(status=RunStatus.QUEUED).values_list("goal_id", flat=True).first()
     if goal_id is None:
         return None
@@ -34,10 +37,17 @@ def claim(run_id: Any, worker: str, *, risky: bool = True) -> Run | None:
 
 
 @repeatable
-def pull(queues: Sequence[str], worker: str, *, risky: bool = True) -> Run | None:
-    """The most urgent due run of these queues; goals that somebody is writing to just now are passed over where that is possible."""
+def pull(
+    queues: Sequence[str], worker: str, *, risky: bool = True, needs: Sequence[str] = (), later: Sequence[Any] = ()
+) -> Run | None:
+    """The most urgent due run of these queues; goals that somebody is writing to just now are passed over where that is possible.
+
+    `later`: goals whose turn comes after all others.
+    """
     with transaction.atomic():
-        due = _due(queues, risky).select_related("goal").order_by("-priority", "queued_at")
+        due = _unheld(_due(queues, risky), needs).select_related("goal").order_by("-priority", "queued_at")
+        if later:
+            due = due.annotate(turn=_turn(later)).order_by("turn", "-priority", "queued_at")
         if connection.features.has_select_for_update_skip_locked:
             found = due.select_for_update(of=("goal",), no_key=True, skip_locked=True).first() or due.first()
         else:
@@ -95,6 +105,20 @@ def _due(queues: Sequence[str], risky: bool = True) -> QuerySet[Run]:
     due = Run.objects.filter(status=RunStatus.QUEUED, queue__in=queues, not_before__lte=Now())
     due = due.exclude(goal__status__in=CLOSED).filter(goal__cancelled_at__isnull=True)
     return _bearable(due, risky)
+
+
+def _unheld(runs: QuerySet[Run], needs: Sequence[str]) -> QuerySet[Run]:
+    """None of them while something that the worker needs is away. A part of the same statement: claims cost no further one.
+
+    (A continuation does not look: the run before it has just been answered.)
+    """
+    if not needs:
+        return runs
+    return runs.exclude(Exists(Breaker.objects.filter(pk__in=needs).exclude(status=BreakerStatus.CLOSED)))
+
+
+def _turn(later: Sequence[Any]) -> Case:
+    return Case(When(goal__in=later, then=Value(1)), default=Value(0), output_field=IntegerField())
 
 
 def _bearable(runs: QuerySet[Run], risky: bool) -> QuerySet[Run]:

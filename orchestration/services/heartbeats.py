@@ -16,9 +16,17 @@ from .advancing import advance_goal
 
 
 @repeatable
-def say_hello(name: str, queues: Sequence[str], threads: int, sandbox: str, model: str) -> None:
-    """A new worker process, and what it works with."""
-    what = {"queues": sorted(queues), "threads": threads, "sandbox": sandbox, "model": model[:200]}
+def say_hello(
+    name: str, queues: Sequence[str], threads: int, sandbox: str, model: str, needs: Sequence[str] = ()
+) -> None:
+    """A new worker process, what it works with and what it depends on."""
+    what = {
+        "queues": sorted(queues),
+        "threads": threads,
+        "sandbox": sandbox,
+        "model": model[:200],
+        "needs": list(needs),
+    }
     Worker.objects.create(id=name, **what, started_at=Now(), seen_at=Now())
 
 

@@ -7,6 +7,7 @@ from django.views.decorators.http import require_safe
 
 from ..selectors.fleet import waiting_for_nobody, worker_rows
 from ..selectors.operations import queue_states
+from ..selectors.outages import outages
 from ..selectors.schedules import beat_silence
 from .asking import page_or_fragment
 
@@ -21,6 +22,7 @@ def worker_list(request: HttpRequest) -> HttpResponse:
         "alive": [row for row in rows if row.is_alive],
         "queues": queues,
         "unserved": waiting_for_nobody(queues),
+        "outages": outages(),
         "ticked_at": ticked_at,
         "is_beat_silent": silent,
     }

@@ -22,6 +22,9 @@ def run(base: LiveRun = WAITS, **more: Any) -> LiveRun:
     return LiveRun(**{name: getattr(base, name) for name in names} | more)
 
 
+HELD = run(waits_for="model qwen at http://m/v1 since 13:00:00: HTTP 503")
+
+
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
@@ -35,6 +38,23 @@ def run(base: LiveRun = WAITS, **more: Any) -> LiveRun:
         (
             Facts("running", live=(WAITS, run(what="Step 6"))),
             "Steps 5 and 6 wait for a free worker, since 13:05:30.",
+        ),
+        (
+            Facts("running", live=(HELD,)),
+            "Step 5 is waiting for model qwen at http://m/v1 since 13:00:00: HTTP 503. It goes on by itself, and no attempt is spent.",
+        ),
+        (
+            Facts("running", live=(HELD, run(HELD, what="Step 6", wait=1.0)), deadline="15:00:00"),
+            "Steps 5 and 6 are waiting for model qwen at http://m/v1 since 13:00:00: HTTP 503. It goes on by itself, and no attempt "
+            "is spent. The goal's time limit (15:00:00) keeps counting.",
+        ),
+        (
+            Facts("running", live=(WORKS, HELD)),
+            "Step 4 runs on build-2:17 since 13:05:22. Step 5 is waiting for model qwen at http://m/v1 since 13:00:00: HTTP 503.",
+        ),
+        (
+            Facts("running", live=(run(HELD, served=False),)),
+            "Step 5 waits, and no worker serves the execution queue. Start one: manage.py worker --queues execution",
         ),
         (Facts("running", live=(WORKS,)), "Step 4 runs on build-2:17 since 13:05:22."),
         (Facts("running", live=(run(WORKS, attempt=2),)), "Step 4 runs on build-2:17 since 13:05:22, attempt 2."),

@@ -56,6 +56,7 @@ class Locale2bProvider:
         self._folder = folder or own_folder("locale2b")
         make = ledger or (lambda name: HostLedger(f"{name} {options.api_key}", options.per_minute, self._folder))
         self.services = [Service(address, options, make(address.name), self._patience) for address in options.addresses]
+        self.dependency = f"sandbox service {', '.join(service.name for service in self.services)}"[:300]
         self._names = _Names(options.installation, self._folder)
         self._next = os.getpid()
         self._unsure = set(self.services)  # where machines of ours may be that nobody owns: at first, everywhere
@@ -64,15 +65,17 @@ class Locale2bProvider:
     def open(self, spec: SandboxSpec) -> Sandbox:
         """Raises SandboxBusy when no service has room or answers, with what each said."""
         folders = {place: packed(host) for place, host in spec.readonly.items()}
-        said: list[str] = []
+        said: list[Transient] = []
         wait = LEAST_WAIT
         for service in self._in_turn(said):
             try:
                 return self.open_at(service, spec, folders)
             except Transient as error:
-                said.append(str(error))
+                said.append(error)
                 wait = max(wait, error.retry_after or 0.0)
-        raise SandboxBusy(f"waiting for a sandbox service: {'; '.join(said)}", retry_after=wait)
+        away = "" if any(isinstance(error, SandboxBusy) for error in said) else self.dependency  # busy is not away
+        why = f"waiting for a sandbox service: {'; '.join(map(str, said))}"
+        raise SandboxBusy(why, retry_after=wait, outage_of=away)
 
     def open_at(self, service: Service, spec: SandboxSpec, folders: Mapping[str, bytes]) -> RemoteSandbox:
         """A machine of this service, with the runner and the folders (tars) in it."""
@@ -96,7 +99,7 @@ class Locale2bProvider:
 
     # ---- parts
 
-    def _in_turn(self, said: list[str]) -> Sequence[Service]:
+    def _in_turn(self, said: list[Transient]) -> Sequence[Service]:
         """Those whose breaker is closed and where no command runs now, beginning with another one each time."""
         with self._lock:
             self._next += 1
@@ -104,12 +107,12 @@ class Locale2bProvider:
         rested = []
         for service in (*self.services[first:], *self.services[:first]):
             if (rest := service.ledger.resting()) > 0:
-                said.append(f"{service.name} rests for {rest:.0f} s after trouble")
+                said.append(Transient(f"{service.name} rests for {rest:.0f} s after trouble"))
             else:
                 rested.append(service)
         free = _until_one(rested, WAIT_FOR_TURN)
         if rested and not free:
-            said.append(f"{len(rested)} of {len(self.services)} busy with a command")
+            said.append(SandboxBusy(f"{len(rested)} of {len(self.services)} busy with a command"))
         return free
 
     def _made(self, service: Service, spec: SandboxSpec) -> RemoteSandbox:

@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from ... import story
 from ...models import Check, Goal
+from ...selectors.goal_page import why_of
 from ...states import Strategy
 from .fields import Flag, Input, JSONObject, Limits, Number, Text
 
@@ -149,6 +150,7 @@ class Cancel(serializers.Serializer[Any]):
 class GoalDetail(GoalSummary):
     cost = serializers.SerializerMethodField()
     cancel = serializers.SerializerMethodField()
+    why = serializers.SerializerMethodField(help_text="a sentence: what holds it where it is, and what to do about it")
     check_results = CheckResult(many=True, read_only=True)
     context = JSONObject(read_only=True)  # type: ignore[assignment]  # fields leave the class
     checks = serializers.ListField(child=serializers.CharField(), read_only=True)
@@ -170,8 +172,12 @@ class GoalDetail(GoalSummary):
             "cost",
             "cancel",
             "finishes_running",
+            "why",
         ]
         read_only_fields = fields
+
+    def get_why(self, goal: Goal) -> str:
+        return why_of(goal)
 
     def get_cost(self, goal: Goal) -> Cost:
         return story.cost(goal)  # type: ignore[return-value]  # the annotation is what the documentation reads

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from ...models import Artifact, Event, Repository, Worker
+from ...models import Artifact, Breaker, Event, Repository, Worker
 from .fields import JSONObject
 
 
@@ -60,3 +60,10 @@ class QueueOut(serializers.Serializer[Any]):
     workers = serializers.IntegerField(help_text="living workers that serve it")
     threads = serializers.IntegerField()
     command = serializers.CharField(help_text="starts a worker for it")
+
+
+class BreakerOut(serializers.ModelSerializer[Breaker]):
+    class Meta:
+        model = Breaker
+        fields = ["name", "status", "failures", "failed_at", "opened_at", "probe_at", "last_error"]
+        read_only_fields = fields

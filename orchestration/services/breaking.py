@@ -1,0 +1,125 @@
+"""Breakers: a run reports an outage, work that needs what is away waits, one run is let through, an answer closes it again.
+
+While all is well nothing is written and nothing extra is asked: claims look at the breakers in their own statement, and an answer
+costs a statement only in a process that has reported an outage, or been let through, since the last one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from .. import breaker
+from ..errors import NotFound
+from ..models import Breaker, Run
+from ..states import BreakerStatus, RunStatus
+from ..transitions import move_breaker, repeatable
+from .claiming import pull
+from .sweeping import wake_forgotten
+
+log = logging.getLogger(__name__)
+LONGEST_ERROR = 500
+
+_suspect: set[str] = set()  # what this process has reported, or is trying: its next answer is news
+
+
+@repeatable
+def report_outage(name: str, error: str, *, asked: float | None = None) -> bool:
+    """A run met it. True: the breaker is open (this opened it, or found it so), and the run waits without an attempt."""
+    name = name[:300]
+    _suspect.add(name)
+    with transaction.atomic():
+        Breaker.objects.bulk_create([Breaker(name=name)], ignore_conflicts=True)
+        row = Breaker.objects.select_for_update(no_key=True).get(pk=name)
+        after = breaker.failed(
+            breaker.Standing(row.status, row.failures, row.probes),
+            breaker.rules_of(settings.BREAKER),
+            since_last=(timezone.now() - row.failed_at).total_seconds() if row.failed_at else None,
+            asked=asked,
+        )
+        _record(row, after, error)
+    return after.status != BreakerStatus.CLOSED
+
+
+def _record(row: Breaker, after: breaker.Standing, error: str) -> None:
+    said = " ".join(error.split())[:LONGEST_ERROR]
+    rows: dict[str, Any] = {"failures": after.failures, "probes": after.probes, "failed_at": Now(), "last_error": said}
+    if after.probe_in is not None:
+        rows |= {"probe_at": Now() + timedelta(seconds=after.probe_in), "probe": None}
+        log.warning("%s is away: %s; runs wait, one tries in %g s", row, said, after.probe_in)
+    if row.status == BreakerStatus.CLOSED and after.status == BreakerStatus.OPEN:
+        rows["opened_at"] = Now()
+    move_breaker(row, after.status, **rows)
+
+
+def heard_from(name: str) -> None:
+    """It has answered. Costs nothing unless this process thinks that it might be away."""
+    if name in _suspect:
+        _close(name, "it answers again")
+        _suspect.discard(name)
+
+
+def close_breaker(name: str) -> Breaker:
+    """By hand: what waits goes on at once. Raises NotFound for a name that there is not."""
+    if not Breaker.objects.filter(pk=name).exists():
+        raise NotFound(f"there is no breaker {name!r}; manage.py breakers lists them")
+    _close(name, "closed by hand")
+    return Breaker.objects.get(pk=name)
+
+
+@repeatable
+def _close(name: str, why: str) -> None:
+    with transaction.atomic():
+        row = Breaker.objects.select_for_update(no_key=True).filter(pk=name).first()
+        if row is None or (row.status == BreakerStatus.CLOSED and not row.failures):
+            return
+        was = row.status
+        move_breaker(row, BreakerStatus.CLOSED, failures=0, probes=0, opened_at=None, probe_at=None, probe=None)
+    if was != BreakerStatus.CLOSED:
+        log.warning("%s: %s; what waited goes on", name, why)
+        wake_forgotten()
+
+
+@repeatable
+def probe(queues: Sequence[str], worker: str, needs: Sequence[str], *, risky: bool = True) -> Run | None:
+    """One due run, although something that this worker needs is away: when the time has come to try that. Else None.
+
+    A real run is the probe, not a request of our own: it costs nothing extra, it is booked and limited like any other call, and it
+    asks for just what failed (a server whose model is broken still lists its models). Lock order: breakers, then the goal.
+    """
+    if not needs or not _to_be_tried(needs).exists():
+        return None
+    with transaction.atomic():
+        rows = list(Breaker.objects.select_for_update(no_key=True, of=("self",)).filter(pk__in=needs).order_by("pk"))
+        tried = [row for row in rows if row.status != BreakerStatus.CLOSED]
+        now = timezone.now()
+        if not tried or not all(_is_due(row, now) for row in tried):
+            return None
+        last = {row.last_probe_goal for row in tried}
+        run = pull(queues, worker, risky=risky, later=[pk for pk in last if pk])
+        if run is None:
+            return None
+        for row in tried:
+            move_breaker(row, BreakerStatus.HALF_OPEN, probe=run, probe_fence=run.fence, last_probe_goal=run.goal_id)
+    _suspect.update(row.pk for row in tried)
+    log.info("%s tries whether %s works again", run, ", ".join(row.pk for row in tried))
+    return run
+
+
+def _to_be_tried(needs: Sequence[str]) -> QuerySet[Breaker]:
+    return Breaker.objects.filter(
+        Q(status=BreakerStatus.OPEN, probe_at__lte=Now()) | Q(status=BreakerStatus.HALF_OPEN), pk__in=needs
+    )
+
+
+def _is_due(row: Breaker, now: Any) -> bool:
+    is_probed = row.probe is not None and (row.probe.status, row.probe.fence) == (RunStatus.RUNNING, row.probe_fence)
+    return breaker.is_due(row.status, probe_due=row.probe_at is None or row.probe_at <= now, is_probed=is_probed)
