@@ -160,7 +160,8 @@ class TestModelServers:
         model.faults.nth = 0
         assert engine.work(goal).status == "succeeded", story(goal)
 
-    def test_a_model_that_says_nothing_is_given_up_and_tried_again(self, engine: Engine) -> None:
+    def test_a_model_that_says_nothing_is_given_up_and_tried_again(self, engine: Engine, settings: Any) -> None:
+        settings.BREAKER = {**settings.BREAKER, "failures": 99}  # as where others are answered in between
         model = engine.serve(writes_a_file)
         model.faults.nth, model.faults.status = 1, 0
         engine.llm_env = {"LLM_TIMEOUT": "0.3"}

@@ -233,7 +233,8 @@ class TestModelThatSaysNo:
         assert "LLM_API_KEY" in goal.reason
         assert "the-wrong-one" not in goal.reason + story(goal) + Run.objects.get().error
 
-    def test_a_server_that_breaks_is_tried_four_times(self, engine: Engine) -> None:
+    def test_a_server_that_breaks_is_tried_four_times(self, engine: Engine, settings: Any) -> None:
+        settings.BREAKER = {**settings.BREAKER, "failures": 99}  # as where others are answered in between
         model = engine.serve(writes_a_file)
         model.faults.nth = 1
         goal = engine.work(engine.goal("one"))
