@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -41,11 +43,19 @@ def key_prefix() -> str:
 
 def check_redis(url: str) -> None:
     """Raises BrokerRefused for a Redis that must not be used, BrokerAway when nobody answers (workers may start before it)."""
-    client = redis.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=5, retry=None, decode_responses=True)
+    with own_redis(url):
+        pass
+
+
+@contextmanager
+def own_redis(url: str) -> Iterator[Any]:
+    """A client of a Redis that is ours to use, with `check_redis`'s errors for whatever goes wrong within."""
+    client = redis.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=5, retry=None)
     try:
         with client:
             _check_policy(client)
             _check_owner(client)
+            yield client
     except redis.AuthenticationError as error:
         raise BrokerRefused(
             "Redis refuses the password: set it in REDIS_URL as redis://:PASSWORD@host:6379/0"
@@ -62,7 +72,8 @@ def check_redis(url: str) -> None:
 
 def _check_policy(client: Any) -> None:
     try:
-        policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+        found = client.config_get("maxmemory-policy")
+        policy = found.get("maxmemory-policy") or found.get(b"maxmemory-policy", b"noeviction").decode()
     except redis.ResponseError:
         return  # CONFIG is forbidden on some hosted servers; their owner has to know
     if policy != "noeviction":
@@ -75,7 +86,7 @@ def _check_policy(client: Any) -> None:
 def _check_owner(client: Any) -> None:
     ours = str(installation_id())
     client.set(MARKER, ours, nx=True)
-    theirs = client.get(MARKER)
+    theirs = (client.get(MARKER) or b"").decode(errors="replace")
     if theirs != ours:
         raise BrokerRefused(
             f"this Redis belongs to installation {theirs}, and the database here is of installation {ours}. "

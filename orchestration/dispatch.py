@@ -1,7 +1,7 @@
 """Run kind → (task name, queue), and how a worker is told to look. A message may be lost, late or doubled: rows are the truth.
 
-`wake` hands to the process's publisher: `publish_now` in a worker, `Later(publish_now)` in a web process, `publish_briefly` in a
-command, `publish_nothing` in tests. `ring` tells open pages, likewise. It knows no task module: a task is found by its name.
+`wake` hands to the process's publisher: `Later(publish_now)` in a worker and in a web process, `publish_briefly` in a command,
+`publish_nothing` in tests. `ring` tells open pages, likewise. It knows no task module: a task is found by its name.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .states import QUEUE_OF, RunKind
 
 log = logging.getLogger(__name__)
 TASK_OF = {RunKind.PLAN: "plan_task", RunKind.STEP: "execute_step", RunKind.REVIEW: "review_result"}
+BY_HAND = frozenset({*TASK_OF.values(), "sweep", "submit_due_goals"})  # what our queues may hold beside run ids
 COMMAND_WAITS = 0.3  # seconds that a person's command waits for Redis at most
 LEAVE_ALONE = 15.0  # seconds that nothing is published after a failure
 
@@ -38,12 +39,18 @@ def publish_nothing(wanted: Wanted) -> None:
 def publish_now(wanted: Wanted) -> None:
     """Publish in this thread; a broker that is away is not our problem, the housekeeper's claims are the way without it.
 
-    Finding that out takes seconds (6, measured), in a thread that has a run to go on with: afterwards it is left alone for a while.
+    Finding that out takes seconds (6, measured): for a thread that does nothing else, and afterwards it is left alone for a while.
     """
     global _quiet_until
     if time.monotonic() < _quiet_until:
         return
-    for run_id, kind in wanted:
+    if publish(wanted) < len(wanted):
+        _quiet_until = time.monotonic() + LEAVE_ALONE
+
+
+def publish(wanted: Wanted) -> int:
+    """A message for each, in this thread, until one fails; how many went out."""
+    for done, (run_id, kind) in enumerate(wanted):
         try:
             current_app.send_task(
                 TASK_OF[RunKind(kind)],
@@ -55,8 +62,8 @@ def publish_now(wanted: Wanted) -> None:
             )
         except Exception as error:  # noqa: BLE001 - kombu, redis and socket errors alike: nothing depends on the message
             log.warning("no worker could be woken for %s run %s: %s", kind, run_id[:8], type(error).__name__)
-            _quiet_until = time.monotonic() + LEAVE_ALONE
-            return
+            return done
+    return len(wanted)
 
 
 def publish_briefly(wanted: Wanted) -> None:
@@ -72,7 +79,7 @@ T = TypeVar("T")
 class Later(Generic[T]):
     """Hands items to `handle` in a daemon thread of its own and returns at once; what does not fit is dropped.
 
-    For what may be lost: a request of the web process never waits for Redis, whether that is away or frozen.
+    For what may be lost: neither a request nor a run's thread ever waits for Redis, whether that is away or frozen.
     """
 
     def __init__(self, handle: Callable[[T], None], name: str, room: int = 1000) -> None:

@@ -338,7 +338,12 @@ def refuse_bad_settings() -> None:
 
 
 def start_web() -> None:
-    """A web process: it publishes and rings in threads of its own, so that no request waits for Redis."""
+    """A web process: no request waits for Redis."""
+    _publish_in_threads_of_their_own()
+
+
+def _publish_in_threads_of_their_own() -> None:
+    """A Redis that is frozen takes a publish's five seconds from nobody who has something to do."""
     dispatch.use(dispatch.Later(dispatch.publish_now, "publisher"), dispatch.Later(live.ring, "bell"))
 
 
@@ -363,7 +368,7 @@ def start_worker(sender: str, instance: object, **_: object) -> None:
     queues = [name for name in instance.app.amqp.queues.consume_from if name in Queue.values]  # type: ignore[attr-defined]
     threads = int(instance.concurrency or settings.CELERY_WORKER_CONCURRENCY)  # type: ignore[attr-defined]
     _worker = Worker(queues or list(QUEUE_OF.values()), threads)
-    dispatch.use(dispatch.publish_now, dispatch.Later(live.ring, "bell"))
+    _publish_in_threads_of_their_own()
     sandboxes.sweep(settings.WORKSPACES_DIR)
     _worker.start()
 

@@ -6,6 +6,7 @@ from .claiming import claim, current_head, pull, still_mine
 from .controlling import cancel_goal, lose_sandbox, pause_goal, resume_goal, stand_down
 from .people import Opened, invite, login_link, look_at_link, person, person_in_charge, use_link
 from .planning import draft_of
+from .rebuilding import Rebuilt, rebuild_queue
 from .recording import (
     Base,
     HeadMoved,
@@ -37,6 +38,7 @@ __all__ = [
     "Judged",
     "Merged",
     "Opened",
+    "Rebuilt",
     "add_schedule",
     "advance_goal",
     "artifact_id",
@@ -57,6 +59,7 @@ __all__ = [
     "person_in_charge",
     "probe",
     "pull",
+    "rebuild_queue",
     "record_base",
     "record_failure",
     "record_plan",

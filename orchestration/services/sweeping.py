@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -59,13 +59,18 @@ def wake_forgotten() -> int:
     """Tell workers of queued runs whose wake-up is missing or old; as many as the living threads could take at once."""
     threads = sum(Worker.objects.filter(seen_at__gt=Now() - timedelta(seconds=60)).values_list("threads", flat=True))
     old = Q(enqueued_at__isnull=True) | Q(enqueued_at__lt=Now() - WAKE_AGAIN)
-    due = Run.objects.filter(old, status=RunStatus.QUEUED, not_before__lte=Now(), goal__cancelled_at__isnull=True)
-    due = due.exclude(goal__status__in=(GoalStatus.PAUSED, GoalStatus.AWAITING_APPROVAL)).filter(goal__only="")
-    found = list(due.order_by("-priority", "queued_at").values_list("pk", "kind")[: 2 * threads])
+    found = list(wakeable().filter(old).values_list("pk", "kind")[: 2 * threads])
     if found:
         Run.objects.filter(pk__in=[pk for pk, _ in found], status=RunStatus.QUEUED).update(enqueued_at=Now())
         dispatch.wake([(str(pk), kind) for pk, kind in found])
     return len(found)
+
+
+def wakeable() -> QuerySet[Run]:
+    """The queued runs that a worker could begin now, the most urgent first (a piece called by hand is worked by its own task)."""
+    due = Run.objects.filter(status=RunStatus.QUEUED, not_before__lte=Now(), goal__cancelled_at__isnull=True)
+    due = due.exclude(goal__status__in=(GoalStatus.PAUSED, GoalStatus.AWAITING_APPROVAL)).filter(goal__only="")
+    return due.order_by("-priority", "queued_at")
 
 
 # ---- runs
