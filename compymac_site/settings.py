@@ -303,6 +303,10 @@ CELERY_WORKER_CONCURRENCY = at_least(1, "WORKER_THREADS", 32)
 CELERY_WORKER_SEND_TASK_EVENTS = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_BROKER_TRANSPORT = "compymac_site.transport:Transport"  # what is no message of ours must not end a worker
+CELERY_WORKER_ETA_TASK_LIMIT = 1000
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True  # nor a key that holds something else than a queue
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # nor a Redis that is away for long: the housekeeper needs none
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True  # a worker may start before Redis
 CELERY_BROKER_POOL_LIMIT = (
     10  # Flower asks 8 questions at once, each by two connections: less than 9 is a deadlock there

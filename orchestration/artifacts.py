@@ -176,7 +176,7 @@ def _read_document(found: Any, expected: str) -> str | None:
         data = _inflate(base64.b64decode(json.loads(found)["zlib"], validate=True)) if small else found[len(head) : -1]
         if hashlib.sha256(data).hexdigest() == expected:
             return data.decode()
-    except (ValueError, KeyError, TypeError, zlib.error, binascii.Error):
+    except (ValueError, KeyError, TypeError, RecursionError, zlib.error, binascii.Error):
         pass
     log.warning("what Redis holds for an artifact is old, damaged or foreign; the database is read instead")
     return None

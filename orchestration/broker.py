@@ -88,6 +88,7 @@ def _check_owner(client: Any) -> None:
     client.set(MARKER, ours, nx=True)
     theirs = (client.get(MARKER) or b"").decode(errors="replace")
     if theirs != ours:
+        theirs = "".join(char for char in theirs[:80] if char.isprintable())  # anybody may have written it
         raise BrokerRefused(
             f"this Redis belongs to installation {theirs}, and the database here is of installation {ours}. "
             "Set DATABASE_URL to the database of those messages, or CELERY_BROKER_URL / REDIS_URL to a Redis of your own "

@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 
 from celery.signals import celeryd_after_setup, worker_shutting_down
+from celery.worker.control import Panel
 from django.conf import settings
 
 from agents.errors import AgentError
@@ -84,6 +85,9 @@ class Worker:
 
     def work(self, run_id: str) -> None:
         """A message named this run: claim it and go on for as long as there is work on its queue. Returns at once if not to be had."""
+        if not _is_id(run_id):
+            log.warning("a message names no run")
+            return
         if not self.active.reserve():
             return
         try:
@@ -263,6 +267,14 @@ class Worker:
             time.sleep(0.05)
 
 
+def _is_id(value: object) -> bool:
+    """Messages are input: anybody may have written them."""
+    try:
+        return isinstance(value, str) and len(value) <= 36 and bool(uuid.UUID(value))
+    except ValueError:
+        return False
+
+
 # ---- making one
 
 
@@ -365,12 +377,25 @@ def start_worker(sender: str, instance: object, **_: object) -> None:
     except BadInput as error:
         stop_with(str(error))
     require_own_broker()
+    _answer_questions_only()
     queues = [name for name in instance.app.amqp.queues.consume_from if name in Queue.values]  # type: ignore[attr-defined]
     threads = int(instance.concurrency or settings.CELERY_WORKER_CONCURRENCY)  # type: ignore[attr-defined]
     _worker = Worker(queues or list(QUEUE_OF.values()), threads)
     _publish_in_threads_of_their_own()
     sandboxes.sweep(settings.WORKSPACES_DIR)
     _worker.start()
+
+
+QUESTIONS = frozenset({"ping", "stats", "conf", "clock", "report", "active", "reserved", "scheduled", "revoked"})
+QUESTIONS |= {"registered", "active_queues", "query_task", "dump_active", "dump_reserved", "dump_schedule"}
+
+
+def _answer_questions_only() -> None:
+    """Celery's remote control lets anybody who can write to Redis end a worker, shrink it, or make it import a module: a worker
+    answers what Flower and `celery inspect` ask, and obeys nobody but its signals.
+    """
+    for name in set(Panel.data) - QUESTIONS:
+        del Panel.data[name]
 
 
 @worker_shutting_down.connect

@@ -141,6 +141,24 @@ def test_the_bell_is_heard_well_before_the_next_look(panel: Panel, goal: Goal, m
     assert min(waits) < 1, "it is looked for every two seconds without a bell"
 
 
+@pytest.mark.parametrize("rubbish", ["a text", "a list", "the last of all numbers"])
+def test_a_bell_that_somebody_else_has_written_says_no_more_than_look(panel: Panel, goal: Goal, rubbish: str) -> None:
+    client, key = redis.Redis.from_url(panel.installation.redis.url), live.bell_key(str(goal.pk))
+    with panel.listen(goal, after=str(seq(goal))) as stream:
+        next_of(stream, "beat")
+        client.delete(key)
+        if rubbish == "a text":
+            client.set(key, b"\x80")
+        elif rubbish == "a list":
+            client.rpush(key, b"{}", b"\xff")
+        else:
+            client.xadd(key, {b"\xff": b"x" * 1000}, id=f"{2**64 - 1}-{2**64 - 1}")
+        next_of(stream, "beat")
+        services.cancel_goal(goal.pk)
+        told = [event for event, _, _ in stream if event != "beat"]
+        assert told == ["changed", "ended"]
+
+
 def test_calls_and_commands_are_news_too(panel: Panel, goal: Goal) -> None:
     with panel.listen(goal, after=str(seq(goal))) as stream:
         next_of(stream, "beat")

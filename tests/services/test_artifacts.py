@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
 import time
+import zlib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -125,7 +128,13 @@ def test_what_was_changed_while_redis_was_away_is_what_it_says_afterwards(
 
 
 @pytest.mark.parametrize(
-    "planted", [b"", b"\x80\x04K\x01.", b'{"sha256": "0", "value": 2}', b'{"zlib": "AAAA"}', b"null"]
+    "planted",
+    [
+        *(b"", b"\x80\x04K\x01.", b'{"sha256": "0", "value": 2}', b'{"zlib": "AAAA"}', b"null"),
+        b'{"zlib": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        json.dumps({"zlib": base64.b64encode(zlib.compress(b"0" * 200_000_000)).decode()}).encode(),
+    ],
+    ids=["nothing", "pickle", "another value", "no zlib", "null", "nested", "a bomb"],
 )
 def test_what_others_write_into_redis_is_not_believed(store: DistributedArtifactStore, planted: bytes) -> None:
     store.store("a", 1)

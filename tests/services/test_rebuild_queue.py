@@ -56,8 +56,11 @@ def test_it_is_safe_while_a_worker_runs(installation: Installation) -> None:
 
 def test_it_refuses_politely(installation: Installation) -> None:
     client = redis.Redis.from_url(installation.redis.url)
-    client.set(broker.MARKER, "somebody else")
-    assert "belongs to installation somebody else" in installation.manage("rebuild_queue", code=1).stderr
+    client.set(broker.MARKER, "somebody else\x1b[2J" + "x" * 1000)
+    said = installation.manage("rebuild_queue", code=1).stderr
+    assert "belongs to installation somebody else" in said
+    assert "\x1b" not in said
+    assert len(said) < 1000
     client.delete(broker.MARKER)
     installation.redis.stop()
     said = installation.manage("rebuild_queue", "--dry-run", code=1).stderr
