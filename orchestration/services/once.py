@@ -30,11 +30,13 @@ def submit_once(key: str, typed: Mapping[str, Any], text: str, *, by: Any, **wis
 
 
 @repeatable
-def retry_once(key: str, goal_id: Any, *, by: Any, **whence: int | None) -> Goal:
+def retry_once(key: str, goal_id: Any, *, by: Any, from_step: int | None = None, rollout: int | None = None) -> Goal:
     """`retry_goal`, but the same form (`key`) with the same content is one retry, however often it is sent."""
-    name = by.get_username()
-    typed = {"retry": goal_id, **whence}
-    retry_id = once(key, typed, by=by, act=lambda: str(retry_goal(goal_id, by=name, **whence).pk))
+
+    def act() -> str:
+        return str(retry_goal(goal_id, by=by.get_username(), from_step=from_step, rollout=rollout).pk)
+
+    retry_id = once(key, {"retry": goal_id, "from": from_step, "rollout": rollout}, by=by, act=act)
     return Goal.objects.get(pk=retry_id)
 
 

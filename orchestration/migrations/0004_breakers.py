@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('orchestration', '0002_surfaces'),
+        ('orchestration', '0003_control'),
     ]
 
     operations = [
