@@ -36,7 +36,7 @@ def timed_stop(installation: Installation, number: int = 0) -> float:
 def test_twenty_runs_in_a_call_are_aborted_counted_and_given_back(installation: Installation) -> None:
     gate = gated(installation, "planner", answerer=writes_a_file)
     goals = [services.submit_goal(f"note {n}") for n in range(20)]
-    installation.worker(WORKER_THREADS="20")
+    installation.worker(WORKER_THREADS="20", LEASE_SECONDS="30")  # a lease that a busy machine keeps
     asked = Call.objects.filter(kind=CallKind.LLM, status=CallStatus.INTENT)
     assert until(lambda: asked.count() == 20, 90), installation.logs()
     late = services.submit_goal("too late")
@@ -52,7 +52,7 @@ def test_twenty_runs_in_a_call_are_aborted_counted_and_given_back(installation: 
     assert all(budget.spent_tokens > 0 for budget in budgets), "an unknown call counts as spent"
     assert not Worker.objects.exists(), "it took its leave"
     gate.open()
-    installation.worker(WORKER_THREADS="24")
+    installation.worker(WORKER_THREADS="24", LEASE_SECONDS="30")
     for goal in [*goals, late]:
         assert installation.ended(goal, 120).status == "succeeded"
     assert set(Run.objects.values_list("losses", "attempt")) == {(0, 1)}
