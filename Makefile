@@ -49,15 +49,15 @@ browser: ## a person's way in a real browser (PICTURES=folder keeps a picture of
 
 faults: ## what the promises say of killed processes: crash points, chaos, and that these suites can fail (≤ 12 min)
 	@scripts/setup --dev
-	@$(PY) -m tests.faults.crash_points --one-in 8
-	@$(PY) -m tests.faults.crash_points --one-in 8 --postgres
+	@$(PY) -m tests.faults.crash_points
+	@$(PY) -m tests.faults.crash_points --postgres
 	@$(PY) -m tests.faults.chaos
 	@$(PY) -m tests.support.postgres -- $(PY) -m pytest -q -m faults --database-only
 
-crash-points: ## every occurrence of every seam, on both databases (about an hour)
+crash-points: ## a kill at every single occurrence of every seam, on both databases (hours)
 	@scripts/setup --dev
-	@$(PY) -m tests.faults.crash_points
-	@$(PY) -m tests.faults.crash_points --postgres
+	@$(PY) -m tests.faults.crash_points --every
+	@$(PY) -m tests.faults.crash_points --every --postgres
 
 chaos: ## 20 goals on three machines while workers, supervisors, Redis and PostgreSQL are killed (≤ 150 s; SEED=n)
 	@scripts/setup --dev

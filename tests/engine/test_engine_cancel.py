@@ -26,6 +26,7 @@ class SlowToGo:
     """The provider, whose sandboxes do not go before `may_go` is set; those of `held` only."""
 
     def __init__(self, provider: Any, held: str) -> None:
+        self.dependency = provider.dependency
         self.name, self.layers, self.scratch, self.sweep = (
             provider.name,
             provider.layers,

@@ -46,7 +46,7 @@ def test_a_thread_that_cannot_be_stopped_is_left_behind_and_its_run_is_not(
     provider = engine.worker.tools.provider
 
     class Stuck:
-        name, layers, scratch = provider.name, provider.layers, provider.scratch
+        name, layers, scratch, dependency = provider.name, provider.layers, provider.scratch, ""
 
         def open(self, spec: Any) -> Any:
             stuck.set()

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import queue
+import random
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,6 @@ from tests.support.postgres import PostgresServer
 from .reference import Reference
 
 LANES = 3  # side by side: a life waits about half of its time
-STRIDE = 131  # fewer, and a review would never come to its first recorded call
 
 
 @dataclass
@@ -53,7 +53,14 @@ class Verdict:
         if not result["died"]:
             self.places |= set(result.get("places", ()))
 
-    def told(self, paid: int, *, every: bool) -> list[str]:
+    def __str__(self) -> str:
+        reached = len(self.places & set(self.died))
+        return (
+            f"{self.cases} cases, {self.died.total()} kills at {len(self.died)} places "
+            f"({reached} of the {len(self.places)} of the undisturbed way), {self.losses} losses"
+        )
+
+    def told(self, paid: int) -> list[str]:
         """What does not hold of all cases together."""
         found = list(self.trouble)
         if len(self.trees) != 1:
@@ -62,19 +69,16 @@ class Verdict:
             found.append(
                 f"the provider was asked {paid} times; {self.answered} answers are recorded, {self.begun} were begun"
             )
-        missed = sorted(self.places - set(self.died))
-        if every and missed:
-            found += [f"nobody died at: {place}" for place in missed]
         return found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--postgres", action="store_true")
-    parser.add_argument(
-        "--stride", type=int, default=STRIDE, help="occurrences that a life lasts (default %(default)s)"
-    )
-    parser.add_argument("--one-in", type=int, default=1, metavar="K", help="every K-th offset, another K-th each day")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--cases", type=int, default=12, help="cases of about ten random kills each (default %(default)s)")
+    how.add_argument("--every", action="store_true", help="a case for every single occurrence (an hour or more)")
+    parser.add_argument("--seed", type=int, default=time.localtime().tm_yday, help="default: another one each day")
     asked = parser.parse_args()
     with ExitStack() as stack:
         return run(asked, stack)
@@ -86,23 +90,31 @@ def run(asked: argparse.Namespace, stack: ExitStack) -> int:
     folder.chmod(0o711)
     server = stack.enter_context(PostgresServer()) if asked.postgres else None
     model = _model(stack)
-    first = time.localtime().tm_yday % asked.one_in
-    offsets = [*range(1 + first, asked.stride + 1, asked.one_in)]
-    verdict = Verdict()
-    lanes = [_Lane(n, folder, server, model, [0][n:] + offsets[n::LANES], asked.stride) for n in range(LANES)]
+    verdict, occurrences = Verdict(), 0
+    lanes = [_Lane("undisturbed", folder, server, model, ["0/0"])]
     for result in _results(lanes):
         verdict.add(result)
-        _progress(result, verdict, len(offsets) + 1)
-    verdict.trouble += [f"lane {lane.name} ended with {lane.code}: {lane.last_words()}" for lane in lanes if lane.code]
+        occurrences = len(result.get("places", ()))
+    cases = _cases(asked, occurrences)
+    lanes += [_Lane(f"lane{n}", folder, server, model, cases[n::LANES]) for n in range(LANES)]
+    for result in _results(lanes[1:]):
+        verdict.add(result)
+        _progress(result, verdict, len(cases) + 1)
+    verdict.trouble += [f"{lane.name} ended with {lane.code}: {lane.last_words()}" for lane in lanes if lane.code]
     verdict.answered, verdict.begun = (sum(lane.counted[name] for lane in lanes) for name in ("answered", "begun"))
-    trouble = verdict.told(len(model.calls), every=asked.one_in == 1)
-    kills, places = verdict.died.total(), len(verdict.places)
-    print(f"{'PostgreSQL' if server else 'SQLite'}: {verdict.cases} cases, {kills} kills at {len(verdict.died)} places "
-          f"({len(verdict.places & set(verdict.died))} of the {places} of the undisturbed way), {verdict.losses} losses, "
-          f"{time.monotonic() - began:.0f} s")  # fmt: skip
+    trouble = verdict.told(len(model.calls))
+    print(f"{'PostgreSQL' if server else 'SQLite'}, seed {asked.seed}: {verdict}, {time.monotonic() - began:.0f} s")
     for line in trouble:
         print(f"✗ {line}")
-    return 1 if trouble or not kills else 0
+    return 1 if trouble or not verdict.died else 0
+
+
+def _cases(asked: argparse.Namespace, occurrences: int) -> list[str]:
+    """As `first/seed` (lane.py)."""
+    if asked.every:
+        return [f"{n}/0" for n in range(1, occurrences + 1)]
+    chance = random.Random(asked.seed)
+    return [f"{chance.randrange(1, occurrences)}/{asked.seed * 1000 + n}" for n in range(1, asked.cases + 1)]
 
 
 def _model(stack: ExitStack) -> DemoServer:
@@ -117,9 +129,9 @@ class _Lane:
     """A process that works cases one after another on a database of its own."""
 
     def __init__(
-        self, n: int, folder: Path, server: PostgresServer | None, model: DemoServer, offsets: list[int], stride: int
+        self, name: str, folder: Path, server: PostgresServer | None, model: DemoServer, cases: list[str]
     ) -> None:
-        self.name, self.code = f"lane{n}", 0
+        self.name, self.code = name, 0
         self.counted = {"answered": 0, "begun": 0}
         self._errors = folder / f"{self.name}.err"
         self._env = {
@@ -134,8 +146,7 @@ class _Lane:
             "MAX_LOSSES": "1000",  # a case kills dozens of times
             "LOG_LEVEL": "ERROR",
         }
-        self._argv = [sys.executable, "-m", "tests.faults.lane", "--name", self.name, "--stride", str(stride)]
-        self._argv += ["--offsets", ",".join(map(str, offsets))]
+        self._argv = [sys.executable, "-m", "tests.faults.lane", "--name", self.name, *cases]
 
     def work(self, told: Any) -> None:
         """Migrate, then the cases; each result is handed to `told`."""

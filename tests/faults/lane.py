@@ -1,7 +1,7 @@
 """One lane of the crash points: cases one after another on a database of its own, each life a fork of this process.
 
-A case has an offset: its first life dies at that occurrence, every further one `stride` occurrences after its start, until a life
-reaches the end. So each occurrence of the work is died at in one of the cases, and each case dies dozens of times.
+A case is `first/seed`: its first life dies at that occurrence (0: at none). With a seed, each further life dies too, after a random
+number of occurrences, until one reaches the end; without (0), the second life goes on undisturbed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import os
+import random
 import sys
 import traceback
 from collections.abc import Callable
@@ -37,6 +38,7 @@ from .reference import CANCEL, WORK  # noqa: E402
 from .seams import KILLED  # noqa: E402
 
 MOST_LIVES = 400  # a case that needs more makes no progress
+LEAST = 131  # occurrences of a life: with fewer, a review would never come to its first recorded call
 
 
 Tell = Callable[[Any], None]
@@ -69,10 +71,11 @@ def _say(pipe: int, value: Any) -> None:
         data = data[os.write(pipe, data) :]
 
 
-def run_case(name: str, offset: int, stride: int) -> dict[str, Any]:
-    """Lives until one reaches the end; what was died at, and what does not hold. offset 0: nobody is killed."""
+def run_case(name: str, first: int, seed: int) -> dict[str, Any]:
+    """Lives until one reaches the end; what was died at, and what does not hold."""
     died: list[str] = []
-    die_at = offset
+    chance = random.Random(seed)
+    die_at = first
     while True:
         code, told = in_a_fork(partial(live, name, die_at))
         if code == 0:
@@ -80,7 +83,7 @@ def run_case(name: str, offset: int, stride: int) -> dict[str, Any]:
         if code != KILLED or len(died) >= MOST_LIVES:
             return {"case": name, "died": died, "trouble": [f"life {len(died) + 1} ended with {code}: {told}"]}
         died.append(told)
-        die_at = stride
+        die_at = chance.randrange(LEAST, 2 * LEAST) if seed else 0
     code, result = in_a_fork(lambda _: _look(name))
     if code:
         return {"case": name, "died": died, "trouble": [str(result)]}
@@ -89,12 +92,12 @@ def run_case(name: str, offset: int, stride: int) -> dict[str, Any]:
 
 def _look(name: str) -> dict[str, Any]:
     work, cancel = (Goal.objects.get(text=f"{text}\n{name}") for text in (WORK, CANCEL))
-    trouble = [
+    trouble = _left_on_the_host()
+    trouble += [
         f"{v.invariant}: {v.subject}: {v.detail}"
         for v in audit.audit(audit.Asked(at_rest=True))
         if isinstance(v, Violation)
     ]
-    trouble += _left_on_the_host()
     if (work.status, cancel.status) != ("succeeded", "cancelled"):
         trouble.append(f"the goals are {work.status} ({work.reason}) and {cancel.status}")
     patch = load_blob(work.selected.patch_id) if work.selected and work.selected.patch_id else b""
@@ -119,14 +122,14 @@ def _left_on_the_host() -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--offsets", required=True)
-    parser.add_argument("--stride", type=int, required=True)
     parser.add_argument("--name", required=True)
+    parser.add_argument("cases", nargs="+", help="first/seed")
     asked = parser.parse_args()
     runtime.sandbox_provider()  # tried once, not in each life
     connection.close()
-    for offset in map(int, asked.offsets.split(",")):
-        print(json.dumps(run_case(f"{asked.name} {offset}", offset, asked.stride)), flush=True)
+    for case in asked.cases:
+        first, seed = map(int, case.split("/"))
+        print(json.dumps(run_case(f"{asked.name} {case}", first, seed)), flush=True)
     return 0
 
 
