@@ -38,14 +38,18 @@ def cancel_goal(goal_id: Any, *, by: str = "shell", reason: str = "", force: boo
             raise IllegalMove(f"goal {goal.short_id} is {goal.status} already; there is nothing left to cancel")
         if force:
             _force(change, reason)
-        if goal.cancelled_at is None:
+        first = goal.cancelled_at is None
+        if first:
             goal.cancelled_at = timezone.now()
-            Goal.objects.filter(pk=goal.pk).update(cancelled_at=goal.cancelled_at)
             change.note("goal.cancel_asked", reason=reason)
         if goal.status != GoalStatus.CANCELLING:
             change.move(goal, GoalStatus.CANCELLING, reason=reason or "cancelled")
         advance(change)
         Budget.objects.filter(goal=goal).update(open=False)
+        if (
+            first
+        ):  # until the gate's row was ours a call may have been begun: the time of the cancel is that of the shut gate
+            Goal.objects.filter(pk=goal.pk).update(cancelled_at=timezone.now())
         return goal
 
 

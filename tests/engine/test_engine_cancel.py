@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -72,6 +73,8 @@ def unconfirmed(goal: Goal) -> list[str]:
 
 
 def asked_long_ago(goal: Goal) -> None:
+    """All of it: the calls were begun before the cancel, as ever."""
+    Call.objects.filter(run__goal=goal).update(started_at=F("started_at") - timedelta(seconds=11))
     Goal.objects.filter(pk=goal.pk).update(cancelled_at=timezone.now() - timedelta(seconds=11))
 
 

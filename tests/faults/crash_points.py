@@ -76,7 +76,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--postgres", action="store_true")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--cases", type=int, default=12, help="cases of about ten random kills each (default %(default)s)")
+    how.add_argument("--cases", type=int, default=24, help="cases of about ten random kills each (default %(default)s)")
     how.add_argument("--every", action="store_true", help="a case for every single occurrence (an hour or more)")
     parser.add_argument("--seed", type=int, default=time.localtime().tm_yday, help="default: another one each day")
     asked = parser.parse_args()

@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 
 from orchestration import services
@@ -51,6 +52,7 @@ def test_a_frozen_worker_can_be_forced_off_and_is_refused_when_it_wakes(installa
     process.send_signal(signal.SIGSTOP)
     services.cancel_goal(goal.pk)
     assert Goal.objects.get(pk=goal.pk).status == "cancelling"
+    Call.objects.filter(run__goal=goal).update(started_at=F("started_at") - timedelta(seconds=11))
     Goal.objects.filter(pk=goal.pk).update(cancelled_at=timezone.now() - timedelta(seconds=11))
     services.cancel_goal(goal.pk, force=True, reason="its machine sleeps")
     goal.refresh_from_db()
