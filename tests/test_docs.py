@@ -29,6 +29,21 @@ def test_each_hop_is_in_its_file(file: str, name: str) -> None:
         assert re.search(rf"^\s*(?:def|class) {part}\b", source, re.M), f"{file} has no {part}"
 
 
+RELIABILITY = (BASE / "docs" / "reliability.md").read_text()
+PROVEN = re.findall(r"`(tests/[\w/]+\.py): (test_\w+)`", RELIABILITY)
+
+
+@pytest.mark.parametrize(("file", "name"), PROVEN)
+def test_each_test_of_a_promise_is_in_its_file(file: str, name: str) -> None:
+    assert re.search(rf"^\s*def {name}\(", (BASE / file).read_text(), re.M), f"{file} has no {name}"
+
+
+def test_each_promise_names_its_tests() -> None:
+    lines = re.findall(r"^\| P\d+ \|.*", RELIABILITY, re.M)
+    assert len(lines) == 11
+    assert all("`tests/" in line or "`make " in line for line in lines)
+
+
 def test_the_commands_of_the_readme_are_there() -> None:
     named = set(re.findall(r"manage\.py (\w+)", README))
     assert {"goal", "doctor", "sweep"} <= named

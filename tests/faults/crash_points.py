@@ -95,6 +95,9 @@ def run(asked: argparse.Namespace, stack: ExitStack) -> int:
     for result in _results(lanes):
         verdict.add(result)
         occurrences = len(result.get("places", ()))
+    if not occurrences:
+        print(f"✗ the undisturbed goals: {verdict.trouble or lanes[0].last_words()}")
+        return 1
     cases = _cases(asked, occurrences)
     lanes += [_Lane(f"lane{n}", folder, server, model, cases[n::LANES]) for n in range(LANES)]
     for result in _results(lanes[1:]):

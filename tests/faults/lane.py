@@ -127,6 +127,8 @@ def main() -> int:
     asked = parser.parse_args()
     runtime.sandbox_provider()  # tried once, not in each life
     connection.close()
+    if hasattr(connection, "close_pool"):
+        connection.close_pool()  # its threads would not be there in a fork
     for case in asked.cases:
         first, seed = map(int, case.split("/"))
         print(json.dumps(run_case(f"{asked.name} {case}", first, seed)), flush=True)
