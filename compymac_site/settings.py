@@ -259,13 +259,10 @@ def database(url: str) -> dict[str, Any]:
 
 DATABASES = {"default": database(DATABASE_URL)}
 if DATABASE_URL.startswith("sqlite"):
-    _file = Path(DATABASES["default"]["NAME"])
     try:
-        _file.parent.mkdir(parents=True, exist_ok=True)
-        if _file.name != ":memory:" and not _file.exists():
-            _file.touch(mode=0o600)  # sessions and token hashes are in it; SQLite's further files take over its mode
+        Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ImproperlyConfigured(f"the file of the database cannot be made ({error}): set DATA_DIR") from error
+        raise ImproperlyConfigured(f"the folder of the database cannot be made ({error}): set DATA_DIR") from error
 
 # ---- Redis and Celery: a lossy wake-up (reference: celery-redis.md); rows are the truth
 

@@ -382,7 +382,8 @@ def start_worker(sender: str, instance: object, **_: object) -> None:
     threads = int(instance.concurrency or settings.CELERY_WORKER_CONCURRENCY)  # type: ignore[attr-defined]
     _worker = Worker(queues or list(QUEUE_OF.values()), threads)
     _publish_in_threads_of_their_own()
-    sandboxes.sweep(settings.WORKSPACES_DIR)
+    with suppress(AgentError):  # where there is no folder for sandboxes, `start` says so
+        sandboxes.sweep(settings.WORKSPACES_DIR)
     _worker.start()
 
 

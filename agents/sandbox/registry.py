@@ -101,7 +101,11 @@ def prepare_root(root: Path) -> Path:
 
     Where that user could not (below /root, say), a folder in the host's temporary folder takes its place.
     """
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        said = f"the folder for sandboxes cannot be made ({error}): set WORKSPACES_DIR, or another DATA_DIR"
+        raise Permanent(said) from error
     root = root.resolve()
     if os.getuid() == 0 and any(not parent.stat().st_mode & 0o001 for parent in root.parents):
         root = Path(tempfile.gettempdir()) / f"compymac-{sha256(str(root).encode()).hexdigest()[:12]}"
