@@ -26,9 +26,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--long", action="store_true", help="half an hour instead of two minutes")
     parser.add_argument("--seed", type=int, default=1, help="another order of events (default %(default)s)")
+    parser.add_argument("--minutes", type=float, help="scale it: --long --minutes 5 is a sixth of the long one")
     asked = parser.parse_args()
+    plan = replace(LONG if asked.long else QUICK, seed=asked.seed)
     with ExitStack() as stack:
-        return run(replace(LONG if asked.long else QUICK, seed=asked.seed), stack)
+        return run(plan.scaled(asked.minutes) if asked.minutes else plan, stack)
 
 
 def run(plan: Plan, stack: ExitStack) -> int:

@@ -79,6 +79,7 @@ def await_end(accepted: Accepted, seconds: float) -> float:
     began = time.monotonic()
     while time.monotonic() - began < seconds:
         with suppress(DatabaseError):
+            connection.close()  # it may be one of before a crash of the database
             if not Goal.objects.filter(pk__in=accepted.all).exclude(status__in=TERMINAL_GOAL).exists():
                 break
         time.sleep(0.25)
@@ -87,6 +88,7 @@ def await_end(accepted: Accepted, seconds: float) -> float:
 
 def judge(accepted: Accepted, wanted: str, model: Flaky, system: System) -> list[str]:
     """Everything that is not as it was promised."""
+    connection.close()
     asked = Asked(accepted=ids_in(accepted.all), at_rest=True)
     found = [f"{v.invariant}: {v.subject}: {v.detail}" for v in audit(asked) if isinstance(v, Violation)]
     if Goal.objects.count() != len(accepted.all) + 1:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,23 @@ class Plan:
     think: float = 0.4
     patience: float = 120.0  # seconds of peace in which all must have ended
     seed: int = 1
+
+    def scaled(self, minutes: float) -> Plan:
+        """The same in less time: as many blows a minute, at least one of each kind that there is."""
+        share = minutes * 60 / self.seconds
+        counts = (
+            "goals",
+            "kills",
+            "redis_losses",
+            "database_restarts",
+            "freezes",
+            "drains",
+            "cancels",
+            "best_of_3",
+            "refused",
+        )
+        fewer = {name: max(math.ceil(getattr(self, name) * share), min(getattr(self, name), 1)) for name in counts}
+        return replace(self, seconds=minutes * 60, **fewer)
 
 
 QUICK = Plan()

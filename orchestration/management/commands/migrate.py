@@ -10,6 +10,8 @@ from django.db import connection
 
 
 class Command(migrate.Command):
+    help = f"{migrate.Command.help} Example: manage.py migrate"
+
     def execute(self, *args: Any, **options: Any) -> Any:
         """Before the checks, which open the database."""
         file = Path(str(connection.settings_dict["NAME"]))
