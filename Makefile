@@ -3,11 +3,11 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 # `make up LLM_API_KEY=… PORT=…` reaches the command by its environment, never by argv: make exports what it is given, and only that.
 QUICK := -m "not services and not browser" -n 2
-# these wait more than they work
-SLOW := -m "services and not browser and not faults" -n 3
+# with worker processes: they wait more than they work, so three at once
+SERVICES := services and not browser and not faults
 LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header
 
-.PHONY: help setup demo up env browser test test-sqlite test-postgres test-services check screenshots schema-test openapi faults crash-points chaos chaos-long lock clean
+.PHONY: help setup demo up env browser test test-sqlite test-postgres test-long test-services check screenshots schema-test openapi faults crash-points chaos chaos-long lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,14 +33,18 @@ test: ## all tests on SQLite, and on PostgreSQL those that use a database and ne
 
 test-sqlite: ## all tests on SQLite
 	@$(PY) -m pytest -q $(QUICK)
-	@$(PY) -m pytest -q $(SLOW)
+	@$(PY) -m pytest -q -n 3 -m "$(SERVICES) and not long"
 
 test-postgres: ## the tests that use a database, on a PostgreSQL of their own
 	@$(PY) -m tests.support.postgres -- $(PY) -m pytest -q $(QUICK) --database-only
 
+test-long: ## the longer tests with worker processes, on SQLite
+	@scripts/setup --dev
+	@$(PY) -m pytest -q -n 3 -m "$(SERVICES) and long"
+
 test-services: ## the tests with worker processes once more, on a PostgreSQL of their own
 	@scripts/setup --dev
-	@$(PY) -m tests.support.postgres -- $(PY) -m pytest -q $(SLOW) --database-only
+	@$(PY) -m tests.support.postgres -- $(PY) -m pytest -q -n 3 -m "$(SERVICES)" --database-only
 
 browser: ## a person's way in a real browser (PICTURES=folder keeps a picture of each page)
 	@scripts/setup --dev --browser

@@ -16,6 +16,8 @@ from orchestration.selectors.cancelling import cancel_proof
 from tests.support.installation import Installation, until
 from tests.support.models import Gated, writes_a_file
 
+pytestmark = pytest.mark.long
+
 
 def at_work(installation: Installation, text: str, **env: str) -> tuple[Goal, Gated]:
     gate = Gated("executor", answerer=writes_a_file, after=1)

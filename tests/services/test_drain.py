@@ -7,11 +7,15 @@ import os
 import time
 from collections import Counter
 
+import pytest
+
 from orchestration import services
 from orchestration.models import Budget, Call, Run, Worker
 from orchestration.states import CallKind, CallStatus
 from tests.support.installation import EXAMPLE_CHECK, EXAMPLE_GOAL, Installation, until
 from tests.support.models import Gated, writes_a_file
+
+pytestmark = pytest.mark.long
 
 GIVEN_BACK = {("queued", 0, 1, "")}
 

@@ -19,6 +19,8 @@ from tests.support.installation import Installation, story
 from tests.support.models import writes_a_file
 from tests.support.web import WebProcess
 
+pytestmark = pytest.mark.long
+
 QUICK = 1.0
 PROBES = 2.5  # they ask Redis, for a second at most
 PAGES = ("", "goals/", "goals/new/", "workers/", "repositories/", "schedules/", "schedules/new/", "tokens/")

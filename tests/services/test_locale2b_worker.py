@@ -12,7 +12,10 @@ from tests.support.installation import EXAMPLE_CHECK, EXAMPLE_GOAL, Installation
 from tests.support.locale2b_server import GUEST_USER, Locale2bServer
 from tests.support.models import Gated
 
-pytestmark = pytest.mark.skipif(GUEST_USER == 0, reason="an ordinary user's stand-in for a VM has no second user")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(GUEST_USER == 0, reason="an ordinary user's stand-in for a VM has no second user"),
+]
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from orchestration import services
 from orchestration.models import Breaker, Goal, Run
 from tests.support.installation import EXAMPLE_CHECK, EXAMPLE_GOAL, Installation, story, until
 
+pytestmark = pytest.mark.long
+
 QUICK = {"BREAKER_FIRST_SECONDS": "0.5", "BREAKER_LONGEST_SECONDS": "1"}
 
 

@@ -100,6 +100,8 @@ def test_a_key_that_holds_something_else(
 PING = "from compymac_site.celery import app; print(app.control.ping(timeout=5))"
 ORDERS = """
 from compymac_site.celery import app
+
+pytestmark = pytest.mark.long
 control = app.control
 control.pool_shrink(50)
 control.pool_grow(50)
