@@ -7,7 +7,7 @@ QUICK := -m "not services and not browser" -n 2
 SERVICES := services and not browser and not faults
 LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header
 
-.PHONY: help setup demo up env browser test test-sqlite test-postgres test-long test-services check screenshots schema-test openapi faults crash-points chaos chaos-long lock clean
+.PHONY: bench bench-quick help setup demo up env browser test test-sqlite test-postgres test-long test-services check screenshots schema-test openapi faults crash-points chaos chaos-long lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,16 @@ chaos: ## 20 goals on three machines while workers, supervisors, Redis and Postg
 chaos-long: ## the same for half an hour: 200 goals, best-of-3, cancels, frozen workers, drains, ≥ 500 kills
 	@scripts/setup --dev
 	@$(PY) -m tests.faults.chaos --long --seed $(or $(SEED),1)
+
+bench: ## how fast it is, beside DBOS, LangGraph and Celery in the same run; writes bench/results.json (BENCH_ALL=1: also Prefect)
+	@scripts/setup --dev
+	@bench/setup
+	@$(PY) -m bench
+
+bench-quick: ## a minute of it: warns where a figure is 10 % worse than in bench/results.json
+	@scripts/setup --dev
+	@bench/setup
+	@$(PY) -m bench --quick
 
 check: ## lint, format, types, import rules, migrations; no services
 	@scripts/setup --dev

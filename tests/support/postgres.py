@@ -21,9 +21,10 @@ APT = "apt-get install postgresql"
 class PostgresServer:
     """`start()`, use `.url`, `stop()`; also a context manager. A stopped one can be started again on the same port."""
 
-    def __init__(self, *, durable: bool = False) -> None:
-        """`durable`: what is committed survives a crash of the server (not of the machine: there is no fsync in tests)."""
-        self._commits = "on" if durable else "off"
+    def __init__(self, *, durable: bool = False, fsync: bool = False) -> None:
+        """`durable`: what is committed survives a crash of the server; with `fsync` (for benchmarks) also one of the machine."""
+        self._safety = {"synchronous_commit": "on" if durable or fsync else "off"}
+        self._safety |= dict.fromkeys(("fsync", "full_page_writes"), "on" if fsync else "off")
         self.folder = Path(tempfile.mkdtemp(prefix="compymac-pg-", dir="/tmp"))
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -36,6 +37,11 @@ class PostgresServer:
         self._run("initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def url(self) -> str:
         return f"postgres://postgres@127.0.0.1:{self.port}/postgres"
 
@@ -45,8 +51,8 @@ class PostgresServer:
         return self.url.removesuffix("postgres") + name
 
     def start(self) -> PostgresServer:
-        options = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
-        options |= {"max_connections": 120, "full_page_writes": "off", "synchronous_commit": self._commits}
+        options = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
+        options |= {"max_connections": 120, **self._safety}
         words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -1,0 +1,109 @@
+"""One measuring session: all systems up, rounds interleaved, the table, bench/results.json. `--quick` compares with the stored ones."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import django
+
+django.setup()
+
+from bench import parts
+from bench.machine import BASE, Machine
+from bench.measure import load
+from bench.systems import CeleryPeer, Ours, Peer
+from bench.table import Figure, show
+from orchestration import runtime
+
+RESULTS = BASE / "bench" / "results.json"
+WORSE = 1.10
+QUICK = ("chain", "rate")
+
+
+@contextmanager
+def systems(here: Machine, peers: bool, everything: bool) -> Iterator[list[Any]]:
+    with ExitStack() as stack:
+        up: list[Any] = []
+
+        def add(system: Any) -> None:
+            up.append(system)
+            stack.callback(system.stop)
+
+        add(Ours(here))
+        if peers:
+            add(Peer("DBOS", "dbos_peer", here))
+            add(Peer("LangGraph", "langgraph_peer", here))
+            add(CeleryPeer("Celery", "celery_peer", here))
+        if everything:
+            add(Peer("Prefect", "prefect_peer", here))
+        yield up
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument(
+        "--quick", action="store_true", help="a minute: compare with bench/results.json, warn beyond 10 %%"
+    )
+    parser.add_argument("--only", default="", help=f"some of {','.join(parts.PARTS)}")
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    names = asked.only.split(",") if asked.only else list(QUICK if asked.quick else parts.PARTS)
+    here, before = Machine.of_this_session(), load()
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=BASE, check=True)
+    runtime.start_web()
+    figures: list[Figure] = []
+    with systems(here, any(name in parts.WITH_PEERS for name in names), bool(os.environ.get("BENCH_ALL"))) as up:
+        for name in names:
+            say(f"… {name}")
+            figures += parts.PARTS[name](parts.Context(here, up, 2 if asked.quick else asked.rounds))
+    audit = subprocess.run([sys.executable, "manage.py", "audit_invariants", "--at-rest"], cwd=BASE, check=False)
+    show(figures, say)
+    say(
+        f"\nload average before {before:.1f}, after {load():.1f}, on {os.cpu_count()} cores; invariants hold: {not audit.returncode}"
+    )
+    if asked.quick:
+        return compare(figures)
+    if not asked.only:
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        told = {
+            "at": when,
+            "cores": os.cpu_count(),
+            "load": [before, load()],
+            "figures": [f.as_json() for f in figures],
+        }
+        RESULTS.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    return audit.returncode
+
+
+def compare(figures: list[Figure]) -> int:
+    """Ratios to the peers where there are some: they mean the same on a busy machine and on an idle one."""
+    stored = {f["name"]: Figure(**f) for f in json.loads(RESULTS.read_text())["figures"]} if RESULTS.exists() else {}
+    for figure in figures:
+        then = stored.get(figure.name)
+        if then is None:
+            continue
+        relative = "DBOS" in figure.peers and "DBOS" in then.peers
+        was, now = (then.ratio("DBOS"), figure.ratio("DBOS")) if relative else (then.ours, figure.ours)
+        worse = now / was if figure.lower_is_better else was / now
+        if worse > WORSE:
+            say(
+                f"WARNING: {figure.name} is {worse - 1:.0%} worse than stored ({was:.3g} → {now:.3g}{' × DBOS' if relative else ''})"
+            )
+    return 0
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
