@@ -1,4 +1,4 @@
-"""What is measured with all systems up: each part returns rows of the table. Rounds are interleaved, so that a busy machine is so for all."""
+"""What is measured with all systems up: each part returns rows of the table. Rounds are interleaved: a busy machine is so for all."""
 
 from __future__ import annotations
 

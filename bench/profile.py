@@ -1,4 +1,4 @@
-"""Where the CPU of a step goes: one goal's chain in this thread under cProfile, and its statements. `python -m bench profile [--call]`."""
+"""Where the CPU of a step goes: one goal's chain in this thread under cProfile, and its statements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One measuring session: all systems up, rounds interleaved, the table, bench/results.json. `--quick` compares with the stored ones."""
+"""One measuring session: all systems up, rounds interleaved, the table, bench/results.json. `--quick` compares with those."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -44,7 +45,7 @@ class Result:
         found = []
         for marks in by_goal.values():
             marks.sort(key=lambda mark: mark[1])
-            found += [b[2] - a[2] - a[3] for a, b in zip(marks, marks[1:], strict=False)]
+            found += [b[2] - a[2] - a[3] for a, b in itertools.pairwise(marks)]
         return found
 
     @property

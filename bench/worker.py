@@ -1,5 +1,5 @@
-"""Our worker for the benchmarks: Celery's worker with the real services, journal, threads and continuation, and with procedures that make
-no sandbox and no commit, since the peers' step is a Python function too. Run as `python -m bench.worker -A compymac_site worker …`.
+"""Our worker for the benchmarks: Celery's worker with the real services, journal, threads and continuation, and with procedures that
+make no sandbox and no commit, since the peers' step is a Python function too: `python -m bench.worker -A compymac_site worker …`.
 
 What a real step does beside this: a sandbox, git, and one more commit (its brief). docs/performance.md has both figures.
 """

@@ -1,4 +1,4 @@
-"""LangGraph with the PostgreSQL checkpointer: a thread per goal, `durability="sync"` (a checkpoint is written before the next step)."""
+"""LangGraph with the PostgreSQL checkpointer: a thread per goal, `durability="sync"` (a step is kept before the next begins)."""
 
 from __future__ import annotations
 
