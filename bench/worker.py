@@ -10,6 +10,7 @@ import hashlib
 import os
 import sys
 import time
+from pathlib import Path
 
 import django
 
@@ -34,7 +35,7 @@ from orchestration.states import RunKind
 marks = Marks(os.environ["MARKS"])
 
 
-def plan(tools: Tools, active: ActiveRun, successor: str) -> Run | None:
+def plan(tools: Tools, active: ActiveRun) -> Run | None:
     """The first step of a fan; of a chain only what makes the steps."""
     run, asked = active.run, active.run.goal.context
     services.record_base(run, Base(_commit("base"), None, []))
@@ -49,27 +50,29 @@ def plan(tools: Tools, active: ActiveRun, successor: str) -> Run | None:
         )
         for n in range(asked["steps"])
     ]
-    return services.record_plan(run, PlanDraft(summary="the bench's", steps=steps), successor)
+    return services.record_plan(run, PlanDraft(summary="the bench's", steps=steps), active.successor)
 
 
-def execute(tools: Tools, active: ActiveRun, successor: str) -> Run | None:
+def execute(tools: Tools, active: ActiveRun) -> Run | None:
     run = active.run
     _work(active, run.step.index + run.goal.context["fan"])
     onto = run.base_commit
     while True:
         merged = Merged(onto, _commit(f"{onto} {run.pk}"), None)
         try:
-            return services.record_step(run, StepOutcome(success=True, summary="done"), merged, [], {}, successor)
+            return services.record_step(
+                run, StepOutcome(success=True, summary="done"), merged, [], {}, active.successor
+            )
         except HeadMoved:
             onto = services.current_head(run)
 
 
-def review(tools: Tools, active: ActiveRun, successor: str) -> Run | None:
+def review(tools: Tools, active: ActiveRun) -> Run | None:
     run = active.run
     if run.goal.context["fan"]:
         _work(active, run.goal.context["steps"] + 1)
     verdict = Verdict(action="complete", reasoning="the bench says so", confidence=1.0)
-    return services.record_review(run, Judged(verdict, run.base_commit, [], False), successor)
+    return services.record_review(run, Judged(verdict, run.base_commit, [], False), active.successor)
 
 
 def _work(active: ActiveRun, index: int) -> None:
@@ -92,7 +95,7 @@ def _commit(what: str) -> str:
 class NoSandbox:
     """Nothing here opens one."""
 
-    name = "none"
+    name, dependency, scratch = "none", "", Path(os.devnull)
     layers: tuple[str, ...] = ()
 
     def sweep(self) -> int:
