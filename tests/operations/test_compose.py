@@ -175,6 +175,7 @@ def ready(url: str) -> tuple[int, dict[str, Any]]:
 
 
 @pytest.mark.services
+@pytest.mark.long
 @pytest.mark.timeout(420)
 def test_the_services_finish_a_goal_together_and_share_no_folder(cluster: Cluster, installation_model: str) -> None:
     model = {"LLM_BASE_URL": installation_model, "LLM_MODEL": "scripted-demo"}

@@ -22,7 +22,7 @@ from tests.operations.conftest import Up
 from tests.support.installation import until
 from tests.support.models import Gated
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.services, pytest.mark.long, pytest.mark.timeout(300)]
 
 
 def get(url: str) -> str:

@@ -20,6 +20,8 @@ from orchestration.models import Goal, Occurrence, RecurringGoal
 from orchestration.selectors.schedules import beat_silence
 from tests.support.installation import BASE, Installation, until
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:

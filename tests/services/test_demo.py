@@ -25,6 +25,7 @@ def base(open_folder: Path) -> Path:
 
 
 @pytest.mark.services
+@pytest.mark.long
 def test_the_demo_runs_beside_another_installation_and_leaves_it_alone(base: Path) -> None:
     other = base / "other.url"
     other.write_text(f"sqlite:///{base / 'other.sqlite3'}")

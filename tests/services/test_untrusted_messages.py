@@ -17,6 +17,8 @@ from tests.support.installation import Installation, WorkerProcess, story, until
 from tests.support.models import writes_a_file
 from tests.support.poison import as_bytes, bad_entries, message, wrong_words
 
+pytestmark = pytest.mark.long
+
 # One thread: whatever costs the worker a place costs it all of them. No housekeeper: what is worked was brought by a message.
 LONELY = {"WORKER_THREADS": "1", "HOUSEKEEPER_SECONDS": "3600", "DRAIN_SECONDS": "1"}
 
@@ -100,8 +102,6 @@ def test_a_key_that_holds_something_else(
 PING = "from compymac_site.celery import app; print(app.control.ping(timeout=5))"
 ORDERS = """
 from compymac_site.celery import app
-
-pytestmark = pytest.mark.long
 control = app.control
 control.pool_shrink(50)
 control.pool_grow(50)
