@@ -86,7 +86,9 @@ def test_the_command_answers_as_quickly_as_ever(frozen: Installation) -> None:
     submitted()
     usual = min(submitted() for _ in range(2))
     freeze(frozen)
-    assert min(submitted() for _ in range(3)) < usual + QUICK
+    assert min(submitted() for _ in range(3)) < 2 * usual + QUICK, (
+        "its own start takes as long as it takes; a wait for Redis would add 5 s"
+    )
     assert Goal.objects.count() == 6
 
 
