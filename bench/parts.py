@@ -8,11 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+
 from bench.machine import Machine
 from bench.measure import median, percentile
 from bench.peers.common import Shape
 from bench.systems import Result
 from bench.table import Figure, against, within
+from orchestration.services import submit_goal
 
 EFFICIENT = 0.95
 
@@ -112,10 +115,6 @@ def cpu(to: Context) -> list[Figure]:
 
 def first_byte(to: Context) -> list[Figure]:
     """From the goal's commit to its first model call, warm workers."""
-    import httpx
-
-    from orchestration.services import submit_goal
-
     waits = []
     for _ in range(8 * to.rounds):
         goal = submit_goal("first byte", context=Shape(1, fan=True, call=0).as_json())

@@ -13,15 +13,13 @@ from django.db import connection
 
 import bench.worker  # noqa: F401 - lays its procedures in
 from bench.peers.common import Shape
-from orchestration import runtime, services
+from orchestration import dispatch, runtime, services
 from orchestration.models import Goal
 
 STEPS = 40
 
 
 def main() -> int:
-    from orchestration import dispatch
-
     dispatch.use(dispatch.publish_nothing)
     worker = runtime.Worker(["planning", "execution", "review"], 1)
     worker.keep_alive()

@@ -56,6 +56,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     names = asked.only.split(",") if asked.only else list(QUICK if asked.quick else parts.PARTS)
+    if unknown := sorted(set(names) - set(parts.PARTS)):
+        parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(parts.PARTS)}")
     here, before = Machine.of_this_session(), load()
     subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=BASE, check=True)
     runtime.start_web()

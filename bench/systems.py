@@ -49,14 +49,6 @@ class Result:
         return found
 
     @property
-    def critical(self) -> list[float]:
-        """How long the model took on each goal's longest way (of a fan: plan, the longest step, review)."""
-        by_goal: dict[str, list[Mark]] = defaultdict(list)
-        for mark in self.marks:
-            by_goal[mark[0]].append(mark)
-        return [sum(mark[3] for mark in marks) for marks in by_goal.values()]
-
-    @property
     def per_second(self) -> float:
         """Steps from the first step's begin to the last one's."""
         begun = sorted(mark[2] for mark in self.marks)

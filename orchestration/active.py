@@ -67,9 +67,8 @@ class ActiveRun:
         with self._lock:
             self.stop_reason = self.stop_reason or reason
             closers = list(self._closers) if now else []
-        for closer in (
-            closers
-        ):  # each in a thread: a sandbox takes its time, and the heartbeat of other runs must not wait for it
+        # each in a thread: a sandbox takes its time, and the heartbeat of other runs must not wait for it
+        for closer in closers:
             threading.Thread(target=_close, args=(closer, self.run), daemon=True, name="closer").start()
 
 
