@@ -15,6 +15,8 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from kombu import Queue
 
+from compymac_site.pool import PooledConnection
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -225,6 +227,8 @@ SPECTACULAR_SETTINGS = {
 
 DATABASE_URL = secret("DATABASE_URL", f"sqlite:///{DATA_DIR / 'compymac.sqlite3'}")
 DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=12)
+# What a connection asks for the third time is planned once; a pgbouncer before 1.21 in transaction mode needs this off.
+DATABASE_PREPARE = env.bool("DATABASE_PREPARE", default=True)
 
 SQLITE_OPTIONS = {
     # A deferred transaction that reads and then writes fails at once with "database is locked", whatever the timeout.
@@ -246,14 +250,19 @@ def database(url: str) -> dict[str, Any]:
         config["OPTIONS"] = SQLITE_OPTIONS
     else:
         # 100 threads share few connections: one is only held for a transaction, never while a model or a command runs.
-        config["CONN_HEALTH_CHECKS"] = (
-            True  # a restarted server leaves the pool full of dead ones, each good for one failure
-        )
+        config["CONN_HEALTH_CHECKS"] = True
         config["OPTIONS"] = {
             "options": POSTGRES_SESSION,
             "tcp_user_timeout": 10000,
-            "pool": {"min_size": 0, "max_size": DATABASE_POOL_SIZE, "timeout": 15},
+            "pool": {
+                "min_size": 0,
+                "max_size": DATABASE_POOL_SIZE,
+                "timeout": 15,
+                "connection_class": PooledConnection,
+            },
         }
+        if DATABASE_PREPARE:
+            config["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 3}
     return config
 
 

@@ -108,31 +108,27 @@ class DistributedArtifactStore:
             return None
 
 
-def keep_value(artifact_id: str, data: Any, *, goal: Goal | None = None) -> None:
-    """The database's half of `store`, inside the caller's transaction; the first value of a write-once id stands."""
-    text = _checked(artifact_id, data)
-    if not Artifact.objects.filter(pk=artifact_id).exists():
-        _write(artifact_id, text, expires_at=None, goal=goal)
+def value_row(artifact_id: str, data: Any, *, goal: Goal) -> Artifact:
+    """The database's half of `store` as a row to be added where there is none: the first value of a write-once id stands."""
+    return Artifact(pk=artifact_id, **_columns(_checked(artifact_id, data), expires_at=None, goal=goal))
 
 
 def _write(artifact_id: str, text: str, *, expires_at: Any, goal: Goal | None = None) -> None:
-    data = text.encode()
-    digest = hashlib.sha256(data).hexdigest()
-    encoding, stored = pack(data)
-    columns: dict[str, Any] = {
-        "kind": "value",
-        "media_type": "application/json",
-        "encoding": encoding,
-        "sha256": digest,
-    }
-    columns |= {"size": len(data), "data": stored, "expires_at": expires_at, "goal": goal}
+    columns = _columns(text, expires_at=expires_at, goal=goal)
     if not artifact_id.startswith(WRITE_ONCE):
         Artifact.objects.update_or_create(pk=artifact_id, defaults=columns)
         return
     Artifact.objects.filter(pk=artifact_id, expires_at__lte=timezone.now()).delete()
     row, _ = Artifact.objects.get_or_create(pk=artifact_id, defaults=columns)  # of two at once, one inserts
-    if row.sha256 != digest:
+    if row.sha256 != columns["sha256"]:
         raise ArtifactExists(f"artifact {artifact_id} is written once and holds another value; choose another id")
+
+
+def _columns(text: str, *, expires_at: Any, goal: Goal | None) -> dict[str, Any]:
+    data = text.encode()
+    encoding, stored = pack(data)
+    kept = {"kind": "value", "media_type": "application/json", "encoding": encoding, "size": len(data), "data": stored}
+    return {**kept, "sha256": hashlib.sha256(data).hexdigest(), "expires_at": expires_at, "goal": goal}
 
 
 def _rows(artifact_id: str) -> Any:

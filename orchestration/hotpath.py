@@ -24,6 +24,9 @@ from .cancelling import ABANDONED
 from .models import Budget, Call, Goal, Run
 from .states import CallKind, CallStatus, RunStatus
 from .transitions import repeatable
+from .writing import Statement, insert_of, together, update_by, update_of
+
+TAKEN = "{run} was taken over or ended meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +58,37 @@ def begin_call(
 
     Raises Fenced, Cancelled (the goal was paused, cancelled or has ended) or BudgetExceeded.
     """
+    call = Call(
+        run_id=run.pk,
+        turn=at.turn,
+        index=at.index,
+        kind=kind,
+        fence=run.fence,
+        request_hash=request_hash,
+        request=request,
+        reserved_tokens=tokens,
+    )
+    counts = {"calls": int(kind == CallKind.LLM), "commands": int(kind == CallKind.COMMAND), "tokens": tokens}
     with transaction.atomic():
-        _renew(run)
-        call = Call.objects.create(
-            run_id=run.pk,
-            turn=at.turn,
-            index=at.index,
-            kind=kind,
-            fence=run.fence,
-            request_hash=request_hash,
-            request=request,
-            reserved_tokens=tokens,
-        )
-        _reserve(run, calls=int(kind == CallKind.LLM), commands=int(kind == CallKind.COMMAND), tokens=tokens)
-        return int(call.pk)
+        renewed, key, reserved = together([_renewal(run), insert_of([call]), _reservation(run, **counts)], key_of=1)
+        if not renewed:
+            raise Fenced(TAKEN.format(run=run))
+        if not reserved:
+            _explain_refusal(run, **counts)
+    return key
 
 
 @repeatable
 def settle_call(run: Run, call_id: int, *, spent: Spent | None = None, reserved: int = 0, **fields: Any) -> None:
     """The answer, what it cost, and a renewed lease. Raises Fenced when the run belongs to somebody else by now."""
+    used = spent or Spent()
+    tokens = {"prompt_tokens": used.prompt, "completion_tokens": used.completion, "cached_tokens": used.cached}
+    ended = update_of(Call, {"pk": call_id}, {"status": CallStatus.DONE, **fields, "ended_at": Now(), **tokens})
+    paid = [_payment(run.goal_id, reserved, used.total)] if reserved or used.total else []
     with transaction.atomic():
-        _renew(run)
-        used = spent or Spent()
-        tokens = {"prompt_tokens": used.prompt, "completion_tokens": used.completion, "cached_tokens": used.cached}
-        Call.objects.filter(pk=call_id).update(ended_at=Now(), **tokens, **({"status": CallStatus.DONE} | fields))
-        if reserved or used.total:
-            _settle(run.goal_id, reserved, used.total)
+        renewed, *_ = together([_renewal(run), ended, *paid])
+        if not renewed:
+            raise Fenced(TAKEN.format(run=run))
 
 
 @repeatable
@@ -109,20 +117,23 @@ def lose_abandoned_calls(goal: Goal) -> int:
 @repeatable
 def note_file(run: Run, at: Position, request_hash: str, request: Mapping[str, Any], **fields: Any) -> None:
     """A file that was read or written: one row, after the fact (a read changes nothing, a half-done write is thrown away)."""
+    call = Call(
+        run_id=run.pk,
+        turn=at.turn,
+        index=at.index,
+        kind=CallKind.FILE,
+        status=CallStatus.DONE,
+        fence=run.fence,
+        request_hash=request_hash,
+        request=request,
+        **fields,
+    )
     with transaction.atomic():
-        _renew(run)
-        Call.objects.create(
-            run_id=run.pk,
-            turn=at.turn,
-            index=at.index,
-            kind=CallKind.FILE,
-            status=CallStatus.DONE,
-            fence=run.fence,
-            request_hash=request_hash,
-            request=request,
-            **fields,
-        )
-        _reserve(run)
+        renewed, _, reserved = together([_renewal(run), insert_of([call]), _reservation(run)])
+        if not renewed:
+            raise Fenced(TAKEN.format(run=run))
+        if not reserved:
+            _explain_refusal(run)
 
 
 def supersede(run: Run, at: Position) -> int:
@@ -132,14 +143,13 @@ def supersede(run: Run, at: Position) -> int:
     return recorded.update(status=CallStatus.SUPERSEDED)
 
 
-def _renew(run: Run) -> None:
+def _renewal(run: Run) -> Statement:
     """The fence, checked by the same statement that extends the lease."""
-    mine = Run.objects.filter(pk=run.pk, fence=run.fence, status=RunStatus.RUNNING)
-    if not mine.update(lease_until=Now() + timedelta(seconds=settings.LEASE_SECONDS)):
-        raise Fenced(f"{run} was taken over or ended meanwhile")
+    mine = {"pk": run.pk, "fence": run.fence, "status": RunStatus.RUNNING}
+    return update_of(Run, mine, {"lease_until": Now() + timedelta(seconds=settings.LEASE_SECONDS)})
 
 
-def _reserve(run: Run, *, calls: int = 0, commands: int = 0, tokens: int = 0) -> None:
+def _reservation(run: Run, *, calls: int = 0, commands: int = 0, tokens: int = 0) -> Statement:
     """One conditional UPDATE: the gate is open, and no cap is passed."""
     in_time = Goal.objects.filter(Q(deadline_at__isnull=True) | Q(deadline_at__gt=Now()), pk=run.goal_id)
     room = Budget.objects.filter(
@@ -152,11 +162,10 @@ def _reserve(run: Run, *, calls: int = 0, commands: int = 0, tokens: int = 0) ->
     if tokens:
         room = room.filter(max_tokens__gte=F("spent_tokens") + F("reserved_tokens") + tokens)
     grown = {"calls": F("calls") + calls, "commands": F("commands") + commands}
-    if not room.update(**grown, reserved_tokens=F("reserved_tokens") + tokens):
-        _explain_refusal(run, calls, commands, tokens)
+    return update_by(room, **grown, reserved_tokens=F("reserved_tokens") + tokens)
 
 
-def _explain_refusal(run: Run, calls: int, commands: int, tokens: int) -> None:
+def _explain_refusal(run: Run, *, calls: int = 0, commands: int = 0, tokens: int = 0) -> None:
     budget = Budget.objects.get(goal_id=run.goal_id)
     goal = Goal.objects.only("status", "deadline_at").get(pk=run.goal_id)
     if not budget.open:
@@ -183,9 +192,14 @@ def _told(budget: Budget, cap: str, tokens: int) -> str:
 
 
 def _settle(goal_id: Any, reserved: int, used: int) -> None:
+    together([_payment(goal_id, reserved, used)])
+
+
+def _payment(goal_id: Any, reserved: int, used: int) -> Statement:
     """Reserved becomes spent. A provider that bills more than was reserved is booked as overrun too."""
-    Budget.objects.filter(goal_id=goal_id).update(
-        reserved_tokens=Greatest(F("reserved_tokens") - reserved, 0),
-        spent_tokens=F("spent_tokens") + used,
-        overrun_tokens=F("overrun_tokens") + max(used - reserved, 0),
-    )
+    after = {
+        "reserved_tokens": Greatest(F("reserved_tokens") - reserved, 0),
+        "spent_tokens": F("spent_tokens") + used,
+        "overrun_tokens": F("overrun_tokens") + max(used - reserved, 0),
+    }
+    return update_of(Budget, {"pk": goal_id}, after)

@@ -5,7 +5,9 @@
         change.note("plan.recorded", "plan r2")          # an event that is no move
 
 Events are numbered without gaps: they are collected, and written once at the end under the lock. What is to happen after the commit
-(waking a worker) is collected the same way.
+(waking a worker) is collected the same way. So are the changes of rows that were read under the lock (`hold`) and new rows (`add`):
+nobody else can change them meanwhile, and together they cost two statements (see `writing`). Whatever else is asked of the
+database before the end makes them be written first, so no reader ever misses them.
 """
 
 from __future__ import annotations
@@ -15,20 +17,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
-from django.db.models import F
+from django.db.models import Model
 from django.utils import timezone
 
 from . import dispatch
 from .errors import IllegalMove, NotFound
 from .models import Breaker, Event, Goal, Rollout, Run, Step
+from .prepared import Prepared
 from .states import MOVES, terminal
+from .writing import Writes
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Row = Goal | Rollout | Step | Run
 TRANSACTION_TRIES = 3
+NOT_LOADED: Any = object()  # a column that was deferred when its row was read
 
 
 class Change:
@@ -39,8 +45,37 @@ class Change:
     def __init__(self, by: str) -> None:
         self.by = by
         self.wanted: list[Run] = []
+        self.queued: list[Run] = []  # runs that were added, and wait for nothing
         self._events: list[Event] = []
-        self._moved: list[tuple[Row, dict[str, Any]]] = []
+        self._moved: list[tuple[Model, dict[str, Any]]] = []
+        self._held: dict[int, Model] = {}
+        self._layers = [Layer()]
+        self._writing = False
+
+    def hold(self, *rows: Model) -> None:
+        """These rows in hand were read under the goal's lock: what is changed on them is written at the end."""
+        self._held.update((id(row), row) for row in rows)
+
+    def add(self, row: Model, *, or_leave: bool = False) -> None:
+        """A new row, written at the end. `or_leave`: where its key is taken already, that row stands."""
+        self._layers[-1].writes.add(row, or_leave=or_leave)
+        self.hold(row)
+
+    def set(self, row: Model, **fields: Any) -> None:
+        """Change a held row's other columns; its status only ever changes by `move`."""
+        assert id(row) in self._held
+        assert "status" not in fields
+        self._put(row, {}, fields)
+
+    def _put(self, row: Model, guard: dict[str, Any], fields: dict[str, Any]) -> None:
+        self._layers[-1].writes.change(row, guard, **fields)
+        self._remember(row, fields)
+
+    def _remember(self, row: Model, fields: dict[str, Any]) -> None:
+        columns = [row._meta.get_field(name).attname for name in fields]  # type: ignore[union-attr]
+        self._moved.append((row, {column: row.__dict__.get(column, NOT_LOADED) for column in columns}))
+        for name, value in fields.items():
+            setattr(row, name, value)
 
     def move(self, row: Row, to: str, *, reason: str = "", data: dict[str, Any] | None = None, **fields: Any) -> bool:
         """Change `row`'s status to `to`, and `fields` with it. False: it had left its old status already; nothing is changed.
@@ -56,11 +91,12 @@ class Change:
         if reason and noun != "run":
             fields["reason"] = reason
         fence = {"fence": row.fence} if isinstance(row, Run) else {}
-        if not type(row)._default_manager.filter(pk=row.pk, status=old, **fence).update(status=to, **fields):
+        if id(row) in self._held:
+            self._put(row, {"status": old, **fence}, {"status": to, **fields})
+        elif type(row)._default_manager.filter(pk=row.pk, status=old, **fence).update(status=to, **fields):
+            self._remember(row, {"status": to, **fields})
+        else:
             return False
-        self._moved.append((row, {name: getattr(row, name) for name in ("status", *fields)}))
-        for name, value in {"status": to, **fields}.items():
-            setattr(row, name, value)
         told = {"id": str(row.pk), **({"fence": row.fence} if isinstance(row, Run) else {}), **(data or {})}
         self.note(f"{noun}.status", subject(row), old=old, new=to, reason=reason, data=told)
         return True
@@ -93,34 +129,100 @@ class Change:
         """After the commit, tell a worker that this run is queued."""
         self.wanted.append(run)
 
+    def unwake(self, run: Run) -> None:
+        """Whoever was to be woken for it has it already."""
+        self.wanted = [wanted for wanted in self.wanted if wanted is not run]
+
     def write(self) -> bool:
-        """Number the collected events and insert them: two statements, however many they are. False: there are none."""
-        if not self._events:
-            return False
-        Goal.objects.filter(pk=self.goal.pk).update(event_seq=F("event_seq") + len(self._events))
-        last = Goal.objects.values_list("event_seq", flat=True).get(pk=self.goal.pk)
-        for seq, event in enumerate(self._events, last - len(self._events) + 1):
-            event.seq = seq
-        Event.objects.bulk_create(self._events)
+        """Number the collected events, and write all that was collected. False: there are no events."""
+        told = bool(self._events)
+        if told:
+            first = self.goal.event_seq + 1
+            self.set(self.goal, event_seq=self.goal.event_seq + len(self._events))
+            for seq, event in enumerate(self._events, first):
+                event.seq = seq
+                self.add(event)
         self._events = []
-        return True
+        self.flush()
+        return told
+
+    def flush(self) -> None:
+        """Write what was collected so far. A part that has not ended yet gets its savepoint here, where it first needs one."""
+        self._writing = True
+        try:
+            for layer in self._layers:
+                if layer is not self._layers[0] and layer.savepoint is None:
+                    layer.savepoint = transaction.savepoint()
+                if layer.writes:
+                    layer.writes.flush()
+        finally:
+            self._writing = False
+
+    def _before_each(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        """Whatever else is asked of the database sees what was collected; what is written in a part is written in its savepoint."""
+        if not self._writing:
+            unsaved = self._layers[-1] is not self._layers[0] and self._layers[-1].savepoint is None
+            if any(layer.writes for layer in self._layers) or (unsaved and not sql.startswith("SELECT")):
+                self.flush()
+        return execute(sql, params, many, context)
 
     @contextmanager
     def whole(self) -> Iterator[None]:
         """What is done within counts as a whole: if it breaks, rows, events and wake-ups are as before. The rows in the caller's
         hands too, so that the same transaction can be tried again with them.
         """
-        marks = len(self._events), len(self.wanted), len(self._moved)
+        marks = len(self._events), len(self.wanted), len(self.queued), len(self._moved)
         try:
-            with transaction.atomic():
+            yield
+        except BaseException:
+            del self._events[marks[0] :], self.wanted[marks[1] :], self.queued[marks[2] :]
+            while len(self._moved) > marks[3]:
+                _restore(*self._moved.pop())
+            raise
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """A whole within the transaction: if it breaks, what came before it stays. Costs a savepoint only where something of it
+        has to be written before it ends.
+        """
+        layer = Layer()
+        self._layers.append(layer)
+        try:
+            with self.whole():
                 yield
         except BaseException:
-            del self._events[marks[0] :], self.wanted[marks[1] :]
-            while len(self._moved) > marks[2]:
-                row, was = self._moved.pop()
-                for name, value in was.items():
-                    setattr(row, name, value)
+            self._layers.remove(layer)
+            if layer.savepoint is not None:
+                transaction.set_rollback(False)
+                self._unhindered(transaction.savepoint_rollback, layer.savepoint)
             raise
+        self._layers.remove(layer)
+        if layer.savepoint is not None:
+            self._unhindered(transaction.savepoint_commit, layer.savepoint)
+        self._layers[-1].writes.absorb(layer.writes)
+
+    def _unhindered(self, do: Callable[[str], None], savepoint: str) -> None:
+        self._writing = True
+        try:
+            do(savepoint)
+        finally:
+            self._writing = False
+
+
+class Layer:
+    """What a transaction, or a part of it, has collected."""
+
+    def __init__(self) -> None:
+        self.writes = Writes()
+        self.savepoint: str | None = None
+
+
+def _restore(row: Model, was: dict[str, Any]) -> None:
+    for column, value in was.items():
+        if value is NOT_LOADED:
+            row.__dict__.pop(column, None)
+        else:
+            setattr(row, column, value)
 
 
 def move_breaker(row: Breaker, to: str, **fields: Any) -> bool:
@@ -137,15 +239,19 @@ def subject(row: Row) -> str:
     return str(row)
 
 
+_locked_goal = Prepared(lambda goal: Goal.objects.select_for_update(no_key=True).filter(pk=goal).order_by(), UUID)
+
+
 @contextmanager
 def locked(goal_id: Any, *, by: str = "engine") -> Iterator[Change]:
     """One transaction on one goal. Lock order: Goal → Rollout → Step → Run → Budget; never two goals in one transaction."""
     change = Change(by)
-    with change.whole():
-        goal = Goal.objects.select_for_update(no_key=True).filter(pk=goal_id).first()
+    with change.whole(), transaction.atomic(), connection.execute_wrapper(change._before_each):
+        goal = _locked_goal.one(goal_id if isinstance(goal_id, UUID) else UUID(str(goal_id)))
         if goal is None:
             raise NotFound(f"there is no goal {goal_id}")
         change.goal = goal
+        change.hold(goal)
         yield change
         if change.write():
             transaction.on_commit(lambda: dispatch.ring(str(goal_id)))

@@ -1,13 +1,22 @@
-"""Reads for the engine: the views that `flow` decides on, three queries each, no text and no blob in them."""
+"""Reads for the engine: the rows that `flow` decides on, in three queries, no long text and no blob in them, and its views of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
 from django.conf import settings
+from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Now
 
 from .. import flow
 from ..cancelling import holds
-from ..models import Goal, Review, Rollout, Run, Step
-from ..states import TERMINAL_ROLLOUT, GoalStatus, RunKind, RunStatus
+from ..models import Call, Goal, Plan, Review, Rollout, Run, Step
+from ..prepared import Prepared
+from ..states import TERMINAL_ROLLOUT, CallStatus, GoalStatus, RunKind, RunStatus
 from .cancelling import cancel_proof
 
 
@@ -18,10 +27,118 @@ def gate(goal: Goal) -> flow.Gate:
     return "paused" if goal.status == GoalStatus.PAUSED else "open"
 
 
-def revision_of(rollout: Rollout) -> int:
-    """The newest recorded plan revision, 0 before the first."""
-    newest = rollout.plans.order_by("-revision").values_list("revision", flat=True).first()
-    return int(newest or 0)
+CLOSED = (GoalStatus.PAUSED, GoalStatus.CANCELLING, GoalStatus.AWAITING_APPROVAL)
+PATIENCE = timedelta(seconds=1)  # a run that waited longer is served before the same goal goes on
+
+
+@dataclass
+class Picture:
+    """A goal's rows as decisions see them, read under its lock: all rollouts, and the newest revision of the open ones.
+
+    They are the rows that moves are made on, so that the picture stays true. `abandoned`: there are calls that nobody will answer.
+    `others_wait`: another goal's run has waited too long on the queue that was asked for.
+    """
+
+    goal: Goal
+    rollouts: list[Rollout]
+    steps: dict[Any, list[Step]] = field(default_factory=dict)
+    runs: dict[Any, list[Run]] = field(default_factory=dict)
+    abandoned: bool = False
+    others_wait: bool = False
+
+    @property
+    def rows(self) -> list[Rollout | Step | Run]:
+        steps = [step for steps in self.steps.values() for step in steps]
+        return [*self.rollouts, *steps, *(run for runs in self.runs.values() for run in runs)]
+
+    def rollout(self, pk: Any) -> Rollout:
+        return next(rollout for rollout in self.rollouts if rollout.pk == pk)
+
+    def step(self, rollout: Rollout, pk: Any) -> Step:
+        return next(step for step in self.steps[rollout.pk] if step.pk == pk)
+
+
+STEP_COLUMNS = ("id", "plan_id", "rollout_id", "index", "status", "dependencies", "can_parallelize", "priority")
+RUN_COLUMNS = (
+    *("id", "goal_id", "rollout_id", "plan_id", "step_id", "kind", "queue", "status", "revision", "attempt"),
+    *("losses", "fence", "priority", "error_kind", "error", "outcome", "started_at"),
+)
+
+
+def picture(goal: Goal, queue: str = "") -> Picture:
+    """One query for the rollouts, two for each open one. The caller holds the goal's lock."""
+    seen = Picture(goal, _rollouts_of(goal.pk, queue, goal.pk))
+    for rollout in seen.rollouts:
+        rollout.goal = goal
+        if rollout.status not in TERMINAL_ROLLOUT:
+            seen.steps[rollout.pk], seen.runs[rollout.pk] = _steps(rollout), _runs(rollout)
+    seen.abandoned = any(rollout.abandoned for rollout in seen.rollouts)  # type: ignore[attr-defined]
+    seen.others_wait = any(rollout.others_wait for rollout in seen.rollouts)  # type: ignore[attr-defined]
+    return seen
+
+
+def look_again(seen: Picture, rollout: Any) -> None:
+    """There are new rows below this rollout, or its steps have changed."""
+    now = _rollouts().get(pk=rollout.pk)
+    rollout.newest_plan, rollout.revision, rollout.unheard = now.newest_plan, now.revision, now.unheard
+    seen.steps[rollout.pk], seen.runs[rollout.pk] = _steps(rollout), _runs(rollout)
+
+
+def _rollouts() -> Any:
+    newest = Plan.objects.filter(rollout=OuterRef("pk")).order_by("-revision")
+    in_flight = Call.objects.filter(run__rollout=OuterRef("pk"), status=CallStatus.INTENT)
+    return Rollout.objects.annotate(
+        newest_plan=Subquery(newest.values("pk")[:1]),
+        revision=Subquery(newest.values("revision")[:1]),
+        unheard=Exists(Review.objects.filter(rollout=OuterRef("pk"), acted=False)),
+        abandoned=Exists(in_flight.exclude(run__status=RunStatus.RUNNING, fence=F("run__fence"))),
+    )
+
+
+def _steps(rollout: Any) -> list[Step]:
+    if rollout.newest_plan is None:
+        return []
+    return _steps_of(rollout.newest_plan)
+
+
+def _runs(rollout: Any) -> list[Run]:
+    """Step and review runs of the newest revision, plan runs of the next one; oldest first."""
+    newest = rollout.revision or 0
+    found = _runs_of(rollout.pk, newest, newest + 1)
+    runs = [run for run in found if run.revision == (newest + 1 if run.kind == RunKind.PLAN else newest)]
+    for run in runs:
+        run.rollout = rollout
+    return runs
+
+
+_rollouts_of = Prepared(
+    lambda goal, queue, but: (
+        _rollouts().filter(goal_id=goal).order_by("number").annotate(others_wait=Exists(waiting_on(queue, but)))
+    ),
+    *(UUID, str, UUID),
+)
+_steps_of = Prepared(lambda plan: Step.objects.filter(plan_id=plan).order_by("index").only(*STEP_COLUMNS), UUID)
+_runs_of = Prepared(
+    lambda rollout, *revisions: (
+        Run.objects.filter(rollout_id=rollout, revision__in=revisions)
+        .order_by("queued_at", "attempt")
+        .only(*RUN_COLUMNS)
+    ),
+    UUID,
+    int,
+    int,
+)
+
+
+def due(queues: Sequence[str]) -> QuerySet[Run]:
+    """Queued runs that may be begun now."""
+    runs = Run.objects.filter(status=RunStatus.QUEUED, queue__in=queues, not_before__lte=Now())
+    return runs.exclude(goal__status__in=CLOSED).filter(goal__cancelled_at__isnull=True)
+
+
+def waiting_on(queue: str, goal: Any) -> QuerySet[Run]:
+    """Runs of other goals that have waited so long that they are served before this one goes on."""
+    return due([queue]).exclude(goal_id=goal).filter(queued_at__lt=Now() - PATIENCE)
 
 
 def pending_verdict(rollout: Rollout, revision: int) -> Review | None:
@@ -30,34 +147,23 @@ def pending_verdict(rollout: Rollout, revision: int) -> Review | None:
     return reviews.order_by("-created_at").first()
 
 
-def rollout_view(goal: Goal, rollout: Rollout) -> flow.RolloutView:
-    """What `flow.next_actions` sees. The caller holds the goal's lock."""
-    revision = revision_of(rollout)
-    steps = Step.objects.filter(plan__rollout=rollout, plan__revision=revision).order_by("index")
-    runs = [
-        run
-        for run in Run.objects.filter(rollout=rollout, revision__in=(revision, revision + 1)).order_by(
-            "queued_at", "attempt"
-        )
-        if run.revision == (revision + 1 if run.kind == RunKind.PLAN else revision)
-    ]
-    review = pending_verdict(rollout, revision)
+def rollout_view(seen: Picture, rollout: Any) -> flow.RolloutView:
+    """What `flow.next_actions` sees."""
+    revision, runs = rollout.revision or 0, seen.runs.get(rollout.pk, [])
+    review = pending_verdict(rollout, revision) if rollout.unheard else None
     return flow.RolloutView(
         status=rollout.status,
-        gate=gate(goal),
+        gate=gate(seen.goal),
         revision=revision,
-        steps=tuple(_step_view(step) for step in steps.only(*STEP_COLUMNS)),
+        steps=tuple(_step_view(step) for step in seen.steps.get(rollout.pk, [])),
         runs=tuple(_run_view(run) for run in runs),
         verdict=_verdict_view(review) if review else None,
         planning=any(run.kind == RunKind.PLAN and run.status != RunStatus.CANCELLED for run in runs),
-        only=goal.only,
+        only=seen.goal.only,
         replans=rollout.replans,
         review_rounds=rollout.review_rounds,
         caps=flow.Caps(parallel_steps=settings.MAX_PARALLEL_STEPS),
     )
-
-
-STEP_COLUMNS = ("id", "index", "status", "dependencies", "can_parallelize", "priority")
 
 
 def _step_view(step: Step) -> flow.StepView:

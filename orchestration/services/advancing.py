@@ -14,11 +14,13 @@ from django.utils import timezone
 from .. import flow, selectors
 from ..hotpath import lose_abandoned_calls
 from ..models import Budget, Goal, Review, Rollout, Run, Step
+from ..selectors import Picture
 from ..states import (
     LIVE_RUN,
     OPEN_ROLLOUT,
     QUEUE_OF,
     TERMINAL_GOAL,
+    TERMINAL_ROLLOUT,
     TERMINAL_STEP,
     GoalStatus,
     RolloutStatus,
@@ -40,30 +42,41 @@ def advance_goal(goal_id: Any) -> None:
         advance(change)
 
 
-def advance(change: Change) -> None:
-    """All that follows from the goal's rows now.
+def advance(change: Change, seen: Picture | None = None) -> None:
+    """All that follows from the goal's rows now; `seen`, if the caller has read them already.
 
     If the decision itself breaks, whatever the caller recorded stays, and the goal shows as stuck with the traceback: paid work is
     never rolled back by a bug.
     """
     try:
-        with change.whole():
-            for rollout in Rollout.objects.filter(goal=change.goal, status__in=OPEN_ROLLOUT).order_by("number"):
-                _advance_rollout(change, rollout)
+        with change.part():
+            seen = seen or look(change)
+            for rollout in seen.rollouts:
+                if rollout.status in OPEN_ROLLOUT:
+                    _advance_rollout(change, seen, rollout)
             if change.goal.cancelled_at is not None:  # or what they had reserved would hold the goal
                 lose_abandoned_calls(change.goal)
-            _decide_goal(change)
+            _decide_goal(change, seen)
     except OperationalError:  # a deadlock, a lock that was not to be had: the whole transaction is repeated
         raise
     except Exception:
         log.exception("goal %s is stuck", change.goal.short_id)
         change.goal.refresh_from_db()
         _mark_stuck(change, traceback.format_exc(limit=-6))
-    else:
-        if change.goal.stuck:
-            Goal.objects.filter(pk=change.goal.pk).update(stuck="")
-            change.note("goal.unstuck")
-    lose_abandoned_calls(change.goal)
+        lose_abandoned_calls(change.goal)
+        return
+    if change.goal.stuck:
+        Goal.objects.filter(pk=change.goal.pk).update(stuck="")
+        change.note("goal.unstuck")
+    if seen.abandoned or any(r.status in TERMINAL_ROLLOUT for r in seen.rollouts):
+        lose_abandoned_calls(change.goal)
+
+
+def look(change: Change, queue: str = "") -> Picture:
+    """The goal's rows, to be moved under its lock; and do others wait on `queue`?"""
+    seen = selectors.picture(change.goal, queue)
+    change.hold(*seen.rows)
+    return seen
 
 
 def _mark_stuck(change: Change, text: str) -> None:
@@ -75,30 +88,32 @@ def _mark_stuck(change: Change, text: str) -> None:
 # ---- one rollout
 
 
-def _advance_rollout(change: Change, rollout: Rollout) -> None:
+def _advance_rollout(change: Change, seen: Picture, rollout: Rollout) -> None:
     for _ in range(MOST_ROUNDS):
-        view = selectors.rollout_view(change.goal, rollout)
+        view = selectors.rollout_view(seen, rollout)
         actions = flow.next_actions(view)
         for action in actions:
-            _apply(change, rollout, view, action)
+            _apply(change, seen, rollout, view, action)
         if view.verdict is not None and view.gate == "open" and view.status != RolloutStatus.CANCELLING:
             Review.objects.filter(rollout=rollout, acted=False).update(acted=True)
         if not any(isinstance(action, flow.FailStep | flow.Revise) for action in actions):
             return
+        selectors.look_again(seen, rollout)
+        change.hold(*seen.steps[rollout.pk], *seen.runs[rollout.pk])
     raise RuntimeError(f"no rest after {MOST_ROUNDS} rounds of decisions")
 
 
-def _apply(change: Change, rollout: Rollout, view: flow.RolloutView, action: flow.Action) -> None:
+def _apply(change: Change, seen: Picture, rollout: Rollout, view: flow.RolloutView, action: flow.Action) -> None:
     match action:
         case flow.StartPlan():
-            _start_plan(change, rollout, view, action)
+            _start_plan(change, seen, rollout, view, action)
         case flow.StartStep(step=pk, delay=delay):
-            _start_step(change, rollout, view, Step.objects.get(pk=pk), delay)
+            _start_step(change, seen, rollout, view, seen.step(rollout, pk), delay)
         case flow.StartReview(problem=problem, delay=delay):
             _phase(change, rollout, RolloutStatus.REVIEWING)
-            _queue(change, rollout, RunKind.REVIEW, view.revision, delay, brief={"problem": problem})
+            _queue(change, seen, rollout, RunKind.REVIEW, view.revision, delay, brief={"problem": problem})
         case flow.FailStep(step=pk, reason=reason):
-            change.move(Step.objects.get(pk=pk), StepStatus.FAILED, reason=reason)
+            change.move(seen.step(rollout, pk), StepStatus.FAILED, reason=reason)
         case flow.Revise():
             revise(change, rollout, view, action)
         case flow.CancelQueued():
@@ -114,11 +129,12 @@ def _phase(change: Change, rollout: Rollout, status: str) -> None:
         change.move(rollout, status)
 
 
-def _start_plan(change: Change, rollout: Rollout, view: flow.RolloutView, action: flow.StartPlan) -> None:
+def _start_plan(
+    change: Change, seen: Picture, rollout: Rollout, view: flow.RolloutView, action: flow.StartPlan
+) -> None:
     _phase(change, rollout, RolloutStatus.PLANNING)
     if action.replan:
-        rollout.replans += 1
-        Rollout.objects.filter(pk=rollout.pk).update(replans=rollout.replans)
+        change.set(rollout, replans=rollout.replans + 1)
         brief = {"feedback": action.feedback}
     else:
         last = (
@@ -127,19 +143,22 @@ def _start_plan(change: Change, rollout: Rollout, view: flow.RolloutView, action
             .last()
         )
         brief = {"feedback": last.brief.get("feedback", "")} if last else {}
-    _queue(change, rollout, RunKind.PLAN, view.revision + 1, action.delay, brief=brief)
+    _queue(change, seen, rollout, RunKind.PLAN, view.revision + 1, action.delay, brief=brief)
 
 
-def _start_step(change: Change, rollout: Rollout, view: flow.RolloutView, step: Step, delay: float) -> None:
+def _start_step(
+    change: Change, seen: Picture, rollout: Rollout, view: flow.RolloutView, step: Step, delay: float
+) -> None:
     _phase(change, rollout, RolloutStatus.RUNNING)
     if step.status == StepStatus.PENDING:
         change.move(step, StepStatus.QUEUED)
-    _queue(change, rollout, RunKind.STEP, view.revision, delay, step=step, priority=step.priority)
+    _queue(change, seen, rollout, RunKind.STEP, view.revision, delay, step=step, priority=step.priority)
 
 
 def _queue(
     change: Change,
-    rollout: Rollout,
+    seen: Picture,
+    rollout: Any,
     kind: RunKind,
     revision: int,
     delay: float,
@@ -147,30 +166,34 @@ def _queue(
     step: Step | None = None,
     priority: int = 5,
     brief: dict[str, str] | None = None,
-) -> Run:
+) -> None:
     """A new queued run, and a worker woken for it unless it has to wait first."""
-    earlier = Run.objects.filter(rollout=rollout, kind=kind, revision=revision, step=step).exclude(
-        status=RunStatus.CANCELLED
-    )
-    run = Run.objects.create(
+    runs = seen.runs[rollout.pk]
+    same = [run for run in runs if run.kind == kind and run.step_id == (step.pk if step else None)]
+    earlier = [run for run in same if run.revision == revision and run.status != RunStatus.CANCELLED]
+    run = Run(
         goal=change.goal,
         rollout=rollout,
-        plan=step.plan if step else rollout.plans.filter(revision=revision).first(),
+        plan_id=rollout.newest_plan if revision == rollout.revision else None,
         step=step,
         kind=kind,
         queue=QUEUE_OF[kind],
         revision=revision,
-        attempt=earlier.count() + 1,
+        attempt=len(earlier) + 1,
         priority=priority,
         brief=brief or {},
         not_before=Now() + timedelta(seconds=delay),
+        queued_at=Now() + timedelta(microseconds=len(change.queued)),  # in this order, although they are one statement
         enqueued_at=None if delay else timezone.now(),
     )
+    change.add(run)
+    runs.append(run)
     what = f"again in {delay:g} s" if delay else ""
     change.note("run.queued", f"{kind} run {str(run.pk)[:8]}", new="queued", reason=what, data=_whose(run, step))
-    if not delay and not change.goal.only:  # a piece called by hand is worked by the task that asked for it
-        change.wake(run)
-    return run
+    if not delay:
+        change.queued.append(run)
+        if not change.goal.only:  # a piece called by hand is worked by the task that asked for it
+            change.wake(run)
 
 
 def _whose(run: Run, step: Step | None) -> dict[str, Any]:
@@ -196,33 +219,30 @@ def _finish(change: Change, rollout: Rollout, action: flow.Finish) -> None:
 # ---- the goal above them
 
 
-def _decide_goal(change: Change) -> None:
+def _decide_goal(change: Change, seen: Picture) -> None:
     goal = change.goal
     if goal.is_terminal:
         return
-    rollouts = list(Rollout.objects.filter(goal=goal).order_by("number"))
-    decision = flow.decide_goal(selectors.goal_view(goal, rollouts))
-    by_pk = {rollout.pk: rollout for rollout in rollouts}
-    for pk in decision.losers:
-        _stop_loser(change, by_pk[pk])
-    if decision.losers and not any(by_pk[pk].status in OPEN_ROLLOUT for pk in decision.losers):
-        _decide_goal(change)
+    decision = flow.decide_goal(selectors.goal_view(goal, seen.rollouts))
+    losers = [seen.rollout(pk) for pk in decision.losers]
+    for loser in losers:
+        _stop_loser(change, seen, loser)
+    if losers and not any(loser.status in OPEN_ROLLOUT for loser in losers):
+        _decide_goal(change, seen)
         return
     over = decision.status in TERMINAL_GOAL
     if over or decision.status == GoalStatus.CANCELLING:
         Budget.objects.filter(goal=goal).update(open=False)
     if decision.selected is not None and goal.selected_id is None:
-        outcome = {"selected_id": decision.selected, "verified": decision.verified}
-        Goal.objects.filter(pk=goal.pk).update(**outcome)
-        goal.selected_id, goal.verified = decision.selected, decision.verified
+        change.set(goal, selected_id=decision.selected, verified=decision.verified)
     if decision.status != goal.status:
         asked = decision.status == GoalStatus.CANCELLED and goal.status == GoalStatus.CANCELLING
         why = goal.reason if asked else decision.reason  # why a person cancelled it outlives the stopping
         change.move(goal, decision.status, reason=why if over else "")
 
 
-def _stop_loser(change: Change, rollout: Rollout) -> None:
+def _stop_loser(change: Change, seen: Picture, rollout: Rollout) -> None:
     """The race is decided: what this rollout has queued ends now, what runs is told by its worker's next heartbeat."""
     if rollout.status != RolloutStatus.CANCELLING:
         change.move(rollout, RolloutStatus.CANCELLING, reason="another rollout won")
-    _advance_rollout(change, rollout)
+    _advance_rollout(change, seen, rollout)

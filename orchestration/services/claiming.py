@@ -5,49 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Case, Exists, IntegerField, QuerySet, Value, When
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from .. import selectors
-from ..models import Breaker, Budget, Goal, Rollout, Run
-from ..states import BreakerStatus, GoalStatus, RunStatus
+from ..models import Budget, Rollout, Run
+from ..prepared import Prepared
+from ..states import RunStatus
 from ..transitions import Change, locked, repeatable
 
-CLOSED = (GoalStatus.PAUSED, GoalStatus.CANCELLING, GoalStatus.AWAITING_APPROVAL)
 RISKY_LOSSES = 2  # a run that lost so many workers may be what kills them: one at a time in a process
-PATIENCE = timedelta(seconds=1)  # a run that waited longer is served before the same goal goes on
 
 
 @repeatable
-def claim(run_id: Any, worker: str, *, risky: bool = True, needs: Sequence[str] = ()) -> Run | None:
-    """The run that a message names; None when it is not queued any more, not due, or its goal is closed. All of that is normal.
-
-    `needs`: what this worker's runs depend on; while the breaker of any of it is not closed, nothing is claimed.
-    """
-    named = _unheld(_bearable(Run.objects.filter(pk=run_id), risky), needs)
+def claim(run_id: Any, worker: str, *, risky: bool = True) -> Run | None:
+    """The run that a message names; None when it is not queued any more, not due, or its goal is closed. All of that is normal."""
+    named = _bearable(Run.objects.filter(pk=run_id), risky)
     goal_id = named.filter(status=RunStatus.QUEUED).values_list("goal_id", flat=True).first()
     if goal_id is None:
         return None
     with locked(goal_id, by=worker) as change:
-        return take(change, named, worker)
+        run = take(change, named, worker)
+    return loaded(run)
 
 
 @repeatable
-def pull(
-    queues: Sequence[str], worker: str, *, risky: bool = True, needs: Sequence[str] = (), later: Sequence[Any] = ()
-) -> Run | None:
-    """The most urgent due run of these queues; goals that somebody is writing to just now are passed over where that is possible.
-
-    `later`: goals whose turn comes after all others.
-    """
+def pull(queues: Sequence[str], worker: str, *, risky: bool = True) -> Run | None:
+    """The most urgent due run of these queues; goals that somebody is writing to just now are passed over where that is possible."""
     with transaction.atomic():
-        due = _unheld(_due(queues, risky), needs).select_related("goal").order_by("-priority", "queued_at")
-        if later:
-            due = due.annotate(turn=_turn(later)).order_by("turn", "-priority", "queued_at")
+        due = _bearable(selectors.due(queues), risky).select_related("goal").order_by("-priority", "queued_at")
         if connection.features.has_select_for_update_skip_locked:
             found = due.select_for_update(of=("goal",), no_key=True, skip_locked=True).first() or due.first()
         else:
@@ -55,13 +46,21 @@ def pull(
         if found is None:
             return None
         with locked(found.goal_id, by=worker) as change:
-            return take(change, Run.objects.filter(pk=found.pk), worker)
+            run = take(change, Run.objects.filter(pk=found.pk), worker)
+    return loaded(run)
+
+
+def may_go_on(change: Change, run: Run, worker: str) -> bool:
+    """Before a record: may its worker go on with this goal, or have others waited on that queue?"""
+    return bool(worker) and not selectors.waiting_on(run.queue, change.goal.pk).exists()
 
 
 def continuation(change: Change, run: Run, worker: str) -> Run | None:
-    """After a record, in its transaction: a run of the same goal and queue, unless others have waited on that queue."""
-    if not worker or _due([run.queue]).exclude(goal=change.goal).filter(queued_at__lt=Now() - PATIENCE).exists():
-        return None
+    """After a record, in its transaction: a run of the same goal and queue; first one that the record itself has queued."""
+    new = [r for r in change.queued if r.queue == run.queue and r.status == RunStatus.QUEUED]
+    if new and selectors.gate(change.goal) == "open":
+        best = max(new, key=lambda r: r.priority)  # of several, the first
+        return best if _claim(change, best, worker) else None
     same = Run.objects.filter(goal=change.goal, queue=run.queue).order_by("-priority", "queued_at")
     return take(change, _bearable(same, risky=False), worker)
 
@@ -74,21 +73,37 @@ def take(change: Change, runs: QuerySet[Run], worker: str) -> Run | None:
     run = due.first()
     if run is None:
         return None
+    change.hold(run)
+    return run if _claim(change, run, worker) else None
+
+
+def _claim(change: Change, run: Run, worker: str) -> bool:
     lease, limit = timedelta(seconds=settings.LEASE_SECONDS), timedelta(seconds=settings.RUN_DEADLINE_SECONDS[run.kind])
     rows: dict[str, Any] = {
         "fence": run.fence + 1,
         "worker": worker,
         "lease_until": Now() + lease,
         "deadline_at": Now() + limit,
-        "sandbox_gone_at": None,
     }
     if run.started_at is None:
         rows["started_at"] = Now()
         rows["base_commit"] = run.rollout.head
-    if not change.move(run, RunStatus.RUNNING, data=_about(run, worker), **rows):
+    change.unwake(run)
+    _start_the_clock(change)
+    return change.move(run, RunStatus.RUNNING, data=_about(run, worker), **rows)
+
+
+def loaded(run: Run | None) -> Run | None:
+    """A claimed run with all that its work needs, after the claim was committed."""
+    if run is None:
         return None
-    _start_the_clock(change.goal)
-    return Run.objects.select_related("goal__repository", "rollout", "step", "plan").get(pk=run.pk)
+    return _whole(run.pk)[0]
+
+
+_whole = Prepared(
+    lambda run: Run.objects.filter(pk=run).order_by().select_related("goal__repository", "rollout", "step", "plan"),
+    UUID,
+)
 
 
 def still_mine(run: Run) -> bool:
@@ -101,26 +116,6 @@ def current_head(run: Run) -> str:
     return str(Rollout.objects.values_list("head", flat=True).get(pk=run.rollout_id))
 
 
-def _due(queues: Sequence[str], risky: bool = True) -> QuerySet[Run]:
-    due = Run.objects.filter(status=RunStatus.QUEUED, queue__in=queues, not_before__lte=Now())
-    due = due.exclude(goal__status__in=CLOSED).filter(goal__cancelled_at__isnull=True)
-    return _bearable(due, risky)
-
-
-def _unheld(runs: QuerySet[Run], needs: Sequence[str]) -> QuerySet[Run]:
-    """None of them while something that the worker needs is away. A part of the same statement: claims cost no further one.
-
-    (A continuation does not look: the run before it has just been answered.)
-    """
-    if not needs:
-        return runs
-    return runs.exclude(Exists(Breaker.objects.filter(pk__in=needs).exclude(status=BreakerStatus.CLOSED)))
-
-
-def _turn(later: Sequence[Any]) -> Case:
-    return Case(When(goal__in=later, then=Value(1)), default=Value(0), output_field=IntegerField())
-
-
 def _bearable(runs: QuerySet[Run], risky: bool) -> QuerySet[Run]:
     """Without what may kill its worker, where the process works on such a run already."""
     return runs if risky else runs.filter(losses__lt=RISKY_LOSSES)
@@ -131,10 +126,10 @@ def _about(run: Run, worker: str) -> dict[str, Any]:
     return {"run": str(run.pk), "attempt": run.attempt, "worker": worker, **step}
 
 
-def _start_the_clock(goal: Goal) -> None:
+def _start_the_clock(change: Change) -> None:
     """The hours of a goal count from its first claim, not from its submission."""
+    goal = change.goal
     if goal.started_at is None:
         seconds = Budget.objects.values_list("max_seconds", flat=True).get(goal=goal)
         now = timezone.now()
-        Goal.objects.filter(pk=goal.pk).update(started_at=now, deadline_at=now + timedelta(seconds=seconds))
-        goal.started_at = now
+        change.set(goal, started_at=now, deadline_at=now + timedelta(seconds=seconds))

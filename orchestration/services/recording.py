@@ -14,12 +14,13 @@ from agents.contracts import CheckResult, PlanDraft, StepOutcome, Verdict
 from agents.errors import Fenced
 from agents.text import storable
 
-from ..artifacts import keep_value
+from ..artifacts import value_row
 from ..models import Artifact, Check, Goal, Review, Rollout, Run
+from ..selectors import Picture
 from ..states import CheckPhase, PlanOrigin, RunKind, RunStatus, StepStatus
 from ..transitions import Change, locked, repeatable
-from .advancing import advance
-from .claiming import continuation
+from .advancing import advance, look
+from .claiming import continuation, loaded, may_go_on
 from .planning import add_plan
 
 OUTPUT_KEPT = 20_000  # characters of a check's output in its row
@@ -85,9 +86,9 @@ def record_plan(run: Run, draft: PlanDraft, successor: str = "") -> Run | None:
     with locked(run.goal_id, by=run.worker) as change:
         _close(change, run, RunStatus.SUCCEEDED, outcome={"steps": len(draft.steps)})
         add_plan(change, run.rollout, run.revision, draft, PlanOrigin.PLANNER)
-        keep_value(artifact_id(run), draft.model_dump(mode="json"), goal=change.goal)
-        advance(change)
-        return continuation(change, run, successor)
+        change.add(value_row(artifact_id(run), draft.model_dump(mode="json"), goal=change.goal), or_leave=True)
+        following = _advance(change, run, successor)
+    return loaded(following)
 
 
 @repeatable
@@ -101,19 +102,21 @@ def record_step(
 ) -> Run | None:
     """The step has succeeded, and its commit is the rollout's head. Raises HeadMoved when the head is another by now."""
     with locked(run.goal_id, by=run.worker) as change:
-        moved = (
-            {"head": merged.commit} if merged.bundle is None else {"head": merged.commit, "head_bundle": merged.bundle}
-        )
-        _refuse_strangers(run)
-        if not Rollout.objects.filter(pk=run.rollout_id, head=merged.onto).update(**moved):
+        seen = look(change, run.queue)
+        rollout = seen.rollout(run.rollout_id)
+        _refuse_strangers(run, seen)
+        if rollout.head != merged.onto:
             raise HeadMoved
+        bundle = {} if merged.bundle is None else {"head_bundle": merged.bundle}
+        change.set(rollout, head=merged.commit, **bundle)
         _keep_checks(change, run, checks, CheckPhase.STEP)
-        _close(change, run, RunStatus.SUCCEEDED, commit=merged.commit, outcome=outcome.model_dump())
-        assert run.step is not None
-        change.move(run.step, StepStatus.SUCCEEDED, commit=merged.commit, summary=outcome.summary)
-        keep_value(artifact_id(run), result, goal=change.goal)
-        advance(change)
-        return continuation(change, run, successor)
+        _close(change, run, RunStatus.SUCCEEDED, seen=seen, commit=merged.commit, outcome=outcome.model_dump())
+        step = seen.step(rollout, run.step_id)
+        change.move(step, StepStatus.SUCCEEDED, commit=merged.commit, summary=outcome.summary)
+        change.add(value_row(artifact_id(run), result, goal=change.goal), or_leave=True)
+        advance(change, seen)
+        following = continuation(change, run, successor) if successor and not seen.others_wait else None
+    return loaded(following)
 
 
 @repeatable
@@ -143,8 +146,8 @@ def record_review(run: Run, judged: Judged, successor: str = "") -> Run | None:
         )
         for remark in judged.remarks:
             change.note("branch.refused", reason=remark)
-        advance(change)
-        return continuation(change, run, successor)
+        following = _advance(change, run, successor)
+    return loaded(following)
 
 
 @repeatable
@@ -166,8 +169,8 @@ def record_failure(
         _keep_checks(change, run, checks, phase)
         ended = {**(outcome or {}), **({"retry_after": retry_after} if retry_after is not None else {})}
         _close(change, run, status, reason=error[:2000], error_kind=error_kind, error=error[:20_000], outcome=ended)
-        advance(change)
-        return continuation(change, run, successor)
+        following = _advance(change, run, successor)
+    return loaded(following)
 
 
 def artifact_id(run: Run) -> str:
@@ -175,29 +178,42 @@ def artifact_id(run: Run) -> str:
     return f"{'plan' if run.kind == RunKind.PLAN else 'result'}-{run.goal.task_id or run.pk}"
 
 
-def _refuse_strangers(run: Run) -> None:
-    if not Run.objects.filter(pk=run.pk, fence=run.fence, status=RunStatus.RUNNING).exists():
+def _advance(change: Change, run: Run, successor: str) -> Run | None:
+    advance(change)
+    return continuation(change, run, successor) if may_go_on(change, run, successor) else None
+
+
+def _refuse_strangers(run: Run, seen: Picture | None = None) -> None:
+    """Raises Fenced if the run belongs to somebody else by now; `seen`: what was read under the goal's lock."""
+    if seen is not None:
+        mine = _as_seen(run, seen) is not None
+    else:
+        mine = Run.objects.filter(pk=run.pk, fence=run.fence, status=RunStatus.RUNNING).exists()
+    if not mine:
         raise Fenced(f"{run} was taken over or ended meanwhile; this report is not accepted")
 
 
-def _close(change: Change, run: Run, status: RunStatus, *, reason: str = "", **fields: Any) -> None:
+def _as_seen(run: Run, seen: Picture) -> Run | None:
+    """The row that was read under the lock, if it is still this claim."""
+    rows = seen.runs.get(run.rollout_id, [])
+    return next((r for r in rows if (r.pk, r.fence, r.status) == (run.pk, run.fence, RunStatus.RUNNING)), None)
+
+
+def _close(
+    change: Change, run: Run, status: RunStatus, *, reason: str = "", seen: Picture | None = None, **fields: Any
+) -> None:
     step = {"step": run.step.index} if run.step else {}
     data = {"run": str(run.pk), "attempt": run.attempt, "error_kind": fields.get("error_kind", ""), **step}
-    if not change.move(run, status, reason=reason, data=data, **fields):
+    held = _as_seen(run, seen) if seen is not None else None
+    if not change.move(held or run, status, reason=reason, data=data, **fields):
         raise Fenced(f"{run} was taken over or ended meanwhile; this report is not accepted")
 
 
 def _keep_checks(change: Change, run: Run, checks: Sequence[CheckResult], phase: CheckPhase) -> None:
     for check in checks:
         row = check.model_dump(exclude={"output"})
-        Check.objects.create(
-            goal=change.goal,
-            rollout=None if phase == CheckPhase.BASE else run.rollout,
-            run=run,
-            phase=phase,
-            output=check.output[-OUTPUT_KEPT:],
-            **row,
-        )
+        about = {"goal": change.goal, "rollout": None if phase == CheckPhase.BASE else run.rollout, "run": run}
+        change.add(Check(**about, phase=phase, output=check.output[-OUTPUT_KEPT:], **row))
         new = "passed" if check.passed else "failed"
         data = {
             "phase": phase.value,

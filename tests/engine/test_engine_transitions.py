@@ -53,7 +53,7 @@ def test_rows_in_hand_are_as_they_were_read_when_a_transaction_is_given_up(run: 
 def test_a_decision_that_breaks_keeps_the_record_and_tells_nothing_of_its_own(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def half_done(change: advancing.Change) -> None:
+    def half_done(change: advancing.Change, seen: advancing.Picture) -> None:
         change.move(change.goal, "planning")
         raise RuntimeError("a bug in the decision")
 

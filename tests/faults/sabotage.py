@@ -21,13 +21,14 @@ from orchestration.active import ActiveRun
 from orchestration.models import Run
 from orchestration.runtime import Worker
 from orchestration.transitions import Change
+from orchestration.writing import Statement, update_of
 
 
 def fence() -> None:
     """Whoever comes late is believed."""
     modules: Any = (orchestration.hotpath, orchestration.services.recording, services)
-    modules[0]._renew = _renew
-    modules[1]._refuse_strangers = lambda run: None
+    modules[0]._renewal = _renewal
+    modules[1]._refuse_strangers = lambda *of: None
     modules[2].still_mine = lambda run: True
     active: Any = ActiveRun
     active.check = lambda self: None
@@ -35,8 +36,8 @@ def fence() -> None:
     change.move = _move(change.move)
 
 
-def _renew(run: Run) -> None:
-    Run.objects.filter(pk=run.pk).update(lease_until=Now() + timedelta(seconds=settings.LEASE_SECONDS))
+def _renewal(run: Run) -> Statement:
+    return update_of(Run, {"pk": run.pk}, {"lease_until": Now() + timedelta(seconds=settings.LEASE_SECONDS)})
 
 
 def _move(move: Any) -> Any:

@@ -1,0 +1,83 @@
+"""What a step costs the database, counted in statements and commits: a figure that no machine's load changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from agents.contracts import PlanDraft, StepDraft, StepOutcome
+from orchestration import dispatch, services
+from orchestration.hotpath import Position, Spent, begin_call, settle_call
+from orchestration.models import Event, Run
+from orchestration.services import Base, Merged
+from orchestration.states import CallKind, Queue, RunStatus, StepStatus
+
+pytestmark = pytest.mark.django_db(transaction=True)
+TOGETHER = connection.vendor == "postgresql"
+
+
+def counted(seen: CaptureQueriesContext) -> tuple[int, int]:
+    """(statements, commits)"""
+    said: Sequence[str] = [query["sql"].split()[0] for query in seen.captured_queries]
+    return sum(word not in ("BEGIN", "COMMIT") for word in said), said.count("COMMIT")
+
+
+@pytest.fixture
+def step(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The second step of a chain, claimed; the next one will be queued by its record."""
+    monkeypatch.setattr(dispatch, "_publisher", dispatch.publish_nothing)
+    services.submit_goal("a chain")
+    plan = services.pull(Queue.values, "ada")
+    assert plan is not None
+    services.record_base(plan, Base("0" * 40, None, []))
+    steps = [StepDraft(index=n, description=f"step {n}", dependencies=[n - 1] if n else []) for n in range(4)]
+    services.record_plan(plan, PlanDraft(steps=steps))
+    first = services.pull(Queue.values, "ada")
+    assert first is not None
+    second = record(first)
+    assert second is not None
+    return second
+
+
+def record(run: Run) -> Run | None:
+    merged = Merged(run.base_commit, f"{int(run.base_commit) + 1:040}", None)
+    return services.record_step(run, StepOutcome(success=True, summary="done"), merged, [], {}, successor="ada")
+
+
+def test_a_step_takes_six_statements_and_one_commit(step: Run) -> None:
+    """Record, decide, queue the next, claim it, read it: the lock, three to see, one to write, and the next run as it is."""
+    with CaptureQueriesContext(connection) as seen:
+        following = record(step)
+    statements, commits = counted(seen)
+    assert commits == 1
+    assert statements <= (6 if TOGETHER else 13), "\n".join(q["sql"][:200] for q in seen.captured_queries)
+    assert following is not None
+    assert (following.status, following.fence, following.step.index) == (RunStatus.RUNNING, 1, 2)
+    step.refresh_from_db()
+    assert step.status == RunStatus.SUCCEEDED
+    assert step.step is not None
+    assert step.step.status == StepStatus.SUCCEEDED
+    assert following.base_commit == step.commit == following.rollout.head
+    told = list(Event.objects.order_by("seq").values_list("kind", "new"))[-5:]
+    assert told == [
+        ("run.status", "succeeded"),
+        ("step.status", "succeeded"),
+        ("step.status", "queued"),
+        ("run.queued", "queued"),
+        ("run.status", "running"),
+    ]
+
+
+def test_a_call_takes_two_commits_more(step: Run) -> None:
+    with CaptureQueriesContext(connection) as seen:
+        call = begin_call(step, Position(1, 0), CallKind.LLM, "hash", {}, 100)
+        settle_call(step, call, spent=Spent(10, 5), reserved=100, answer={"content": "yes"})
+    statements, commits = counted(seen)
+    assert commits == 2
+    assert statements <= (2 if TOGETHER else 6), "\n".join(q["sql"][:200] for q in seen.captured_queries)
+    budget = step.goal.budget
+    budget.refresh_from_db()
+    assert (budget.calls, budget.reserved_tokens, budget.spent_tokens) == (1, 0, 15)
