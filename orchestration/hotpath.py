@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, Q
+from django.db.models import Exists, F, Q, QuerySet
 from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
@@ -22,6 +23,7 @@ from agents.errors import BudgetExceeded, Cancelled, Fenced
 from .budget import Limits, Used, cap_reached
 from .cancelling import ABANDONED
 from .models import Budget, Call, Goal, Run
+from .prepared import PreparedUpdate
 from .states import CallKind, CallStatus, RunStatus
 from .transitions import repeatable
 from .writing import Statement, insert_of, together, update_by, update_of
@@ -151,18 +153,37 @@ def _renewal(run: Run) -> Statement:
 
 def _reservation(run: Run, *, calls: int = 0, commands: int = 0, tokens: int = 0) -> Statement:
     """One conditional UPDATE: the gate is open, and no cap is passed."""
-    in_time = Goal.objects.filter(Q(deadline_at__isnull=True) | Q(deadline_at__gt=Now()), pk=run.goal_id)
-    room = Budget.objects.filter(
+    if tokens:
+        return _reserve_tokens(run.goal_id, calls, commands, tokens)
+    return _reserve_counts(run.goal_id, calls, commands)
+
+
+def _room(goal: Any, calls: int, commands: int) -> QuerySet[Budget]:
+    in_time = Goal.objects.filter(Q(deadline_at__isnull=True) | Q(deadline_at__gt=Now()), pk=goal)
+    return Budget.objects.filter(
         Exists(in_time),  # no join: a joined UPDATE would look at the numbers of its snapshot, not of now
-        goal_id=run.goal_id,
+        goal_id=goal,
         open=True,
         calls__lte=F("max_calls") - calls,
         commands__lte=F("max_commands") - commands,
     )
-    if tokens:
-        room = room.filter(max_tokens__gte=F("spent_tokens") + F("reserved_tokens") + tokens)
-    grown = {"calls": F("calls") + calls, "commands": F("commands") + commands}
-    return update_by(room, **grown, reserved_tokens=F("reserved_tokens") + tokens)
+
+
+_reserve_counts = PreparedUpdate(
+    lambda goal, calls, commands: update_by(
+        _room(goal, calls, commands), calls=F("calls") + calls, commands=F("commands") + commands
+    ),
+    *(UUID, int, int),
+)
+_reserve_tokens = PreparedUpdate(
+    lambda goal, calls, commands, tokens: update_by(
+        _room(goal, calls, commands).filter(max_tokens__gte=F("spent_tokens") + F("reserved_tokens") + tokens),
+        calls=F("calls") + calls,
+        commands=F("commands") + commands,
+        reserved_tokens=F("reserved_tokens") + tokens,
+    ),
+    *(UUID, int, int, int),
+)
 
 
 def _explain_refusal(run: Run, *, calls: int = 0, commands: int = 0, tokens: int = 0) -> None:
@@ -197,9 +218,15 @@ def _settle(goal_id: Any, reserved: int, used: int) -> None:
 
 def _payment(goal_id: Any, reserved: int, used: int) -> Statement:
     """Reserved becomes spent. A provider that bills more than was reserved is booked as overrun too."""
-    after = {
-        "reserved_tokens": Greatest(F("reserved_tokens") - reserved, 0),
-        "spent_tokens": F("spent_tokens") + used,
-        "overrun_tokens": F("overrun_tokens") + max(used - reserved, 0),
-    }
-    return update_of(Budget, {"pk": goal_id}, after)
+    return _pay(goal_id, reserved, used, max(used - reserved, 0))
+
+
+_pay = PreparedUpdate(
+    lambda goal, reserved, used, over: update_by(
+        Budget.objects.filter(pk=goal),
+        reserved_tokens=Greatest(F("reserved_tokens") - reserved, 0),
+        spent_tokens=F("spent_tokens") + used,
+        overrun_tokens=F("overrun_tokens") + over,
+    ),
+    *(UUID, int, int, int),
+)

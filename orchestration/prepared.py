@@ -43,21 +43,44 @@ class Prepared(Generic[M]):
         made = self._make(*marks)
         compiler = made.query.get_compiler(connection=connection)
         sql, params = compiler.as_sql()
-        known = {_plain(mark): n for n, mark in enumerate(marks)}
-        slots = [known.get(param) if isinstance(param, UUID | int | str) else None for param in params]
-        assert {slot for slot in slots if slot is not None} == set(range(len(marks))), "a value is not in the query"
-        return _Plan(made.model, compiler, sql, list(params), slots)
+        return _Plan(sql, params, _slots(marks, params), made.model, compiler)
+
+
+class PreparedUpdate:
+    """The same for what `writing.update_by` makes: called with its values, it is a statement that is only executed later."""
+
+    def __init__(self, make: Callable[..., tuple[str, Sequence[Any]]], *kinds: type) -> None:
+        self._make, self._kinds = make, kinds
+        self._known: dict[str, _Statement] = {}
+
+    def __call__(self, *values: Any) -> tuple[str, Sequence[Any]]:
+        known = self._known.get(connection.vendor)
+        if known is None:
+            marks = [_mark(kind, n) for n, kind in enumerate(self._kinds)]
+            sql, params = self._make(*marks)
+            known = self._known[connection.vendor] = _Statement(sql, params, _slots(marks, params))
+        return known.sql, known.filled(values)
 
 
 @dataclass
-class _Plan:
+class _Statement:
     """`slots`: which of the values each parameter is; None: it is always the same."""
 
-    model: type[Any]
-    compiler: Any
     sql: str
     params: Sequence[Any]
     slots: Sequence[int | None]
+
+    def filled(self, values: Sequence[Any]) -> list[Any]:
+        pairs = zip(self.slots, self.params, strict=True)
+        return [param if slot is None else _plain(values[slot]) for slot, param in pairs]
+
+
+@dataclass
+class _Plan(_Statement):
+    """A query, and how its rows become objects."""
+
+    model: type[Any]
+    compiler: Any
 
     def __post_init__(self) -> None:
         info, select = self.compiler.klass_info, self.compiler.select
@@ -69,9 +92,8 @@ class _Plan:
         self._annotations = list(self.compiler.annotation_col_map.items())
 
     def rows(self, values: Sequence[Any]) -> list[Any]:
-        pairs = zip(self.slots, self.params, strict=True)
         with connection.cursor() as cursor:
-            cursor.execute(self.sql, [param if slot is None else _plain(values[slot]) for slot, param in pairs])
+            cursor.execute(self.sql, self.filled(values))
             found = cursor.fetchall()
         if self._converters:
             found = list(self.compiler.apply_converters(found, self._converters))
@@ -84,6 +106,13 @@ class _Plan:
         for name, at in self._annotations:
             setattr(row, name, columns[at])
         return row
+
+
+def _slots(marks: Sequence[Any], params: Sequence[Any]) -> list[int | None]:
+    known = {_plain(mark): n for n, mark in enumerate(marks)}
+    slots = [known.get(param) if isinstance(param, UUID | int | str) else None for param in params]
+    assert {slot for slot in slots if slot is not None} == set(range(len(marks))), "a value is not in the query"
+    return slots
 
 
 def _mark(kind: type, n: int) -> Any:

@@ -243,10 +243,13 @@ _locked_goal = Prepared(lambda goal: Goal.objects.select_for_update(no_key=True)
 
 
 @contextmanager
-def locked(goal_id: Any, *, by: str = "engine") -> Iterator[Change]:
-    """One transaction on one goal. Lock order: Goal → Rollout → Step → Run → Budget; never two goals in one transaction."""
+def locked(goal_id: Any, *, by: str = "engine", savepoint: bool = True) -> Iterator[Change]:
+    """One transaction on one goal. Lock order: Goal → Rollout → Step → Run → Budget; never two goals in one transaction.
+
+    `savepoint`: where the caller has a transaction, what breaks here leaves it usable. Not for a caller that ends with us.
+    """
     change = Change(by)
-    with change.whole(), transaction.atomic(), connection.execute_wrapper(change._before_each):
+    with change.whole(), transaction.atomic(savepoint=savepoint), connection.execute_wrapper(change._before_each):
         goal = _locked_goal.one(goal_id if isinstance(goal_id, UUID) else UUID(str(goal_id)))
         if goal is None:
             raise NotFound(f"there is no goal {goal_id}")

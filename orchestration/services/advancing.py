@@ -182,8 +182,8 @@ def _queue(
         attempt=len(earlier) + 1,
         priority=priority,
         brief=brief or {},
-        not_before=Now() + timedelta(seconds=delay),
-        queued_at=Now() + timedelta(microseconds=len(change.queued)),  # in this order, although they are one statement
+        not_before=_from_now(seconds=delay),
+        queued_at=_from_now(microseconds=len(change.queued)),  # in this order, although they are one statement
         enqueued_at=None if delay else timezone.now(),
     )
     change.add(run)
@@ -194,6 +194,11 @@ def _queue(
         change.queued.append(run)
         if not change.goal.only:  # a piece called by hand is worked by the task that asked for it
             change.wake(run)
+
+
+def _from_now(**later: float) -> Any:
+    """(SQLite writes a sum with more digits, and compares texts.)"""
+    return Now() + timedelta(**later) if any(later.values()) else Now()
 
 
 def _whose(run: Run, step: Step | None) -> dict[str, Any]:

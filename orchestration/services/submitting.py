@@ -128,7 +128,7 @@ def _submit(
             submitted_by=by,
         )
         add_budget(goal, wish.limits)
-        with locked(goal.pk, by=by.get_username() if by is not None else wish.origin) as change:
+        with locked(goal.pk, by=by.get_username() if by is not None else wish.origin, savepoint=False) as change:
             change.note("goal.submitted", str(goal), new=goal.status)
             add_rollouts(change.goal)
             if plan is not None:
