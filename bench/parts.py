@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from bench.alone import ALONE
 from bench.machine import Machine
 from bench.measure import median, percentile
 from bench.peers.common import Shape
@@ -148,5 +149,6 @@ PARTS: dict[str, Callable[[Context], list[Figure]]] = {
     "flight": flight,
     "cpu": cpu,
     "first_byte": first_byte,
+    **ALONE,
 }
 WITH_PEERS = {"chain", "rate", "shapes", "flight"}

@@ -62,10 +62,15 @@ def main() -> int:
     subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=BASE, check=True)
     runtime.start_web()
     figures: list[Figure] = []
+    failed: list[str] = []
     with systems(here, any(name in parts.WITH_PEERS for name in names), bool(os.environ.get("BENCH_ALL"))) as up:
         for name in names:
-            say(f"… {name}")
-            figures += parts.PARTS[name](parts.Context(here, up, 2 if asked.quick else asked.rounds))
+            say(f"… {name} (load {load():.1f})")
+            try:
+                figures += parts.PARTS[name](parts.Context(here, up, 2 if asked.quick else asked.rounds))
+            except Exception as error:
+                failed.append(name)
+                say(f"{name} FAILED: {type(error).__name__}: {error}")
     audit = subprocess.run([sys.executable, "manage.py", "audit_invariants", "--at-rest"], cwd=BASE, check=False)
     show(figures, say)
     say(
@@ -82,7 +87,7 @@ def main() -> int:
             "figures": [f.as_json() for f in figures],
         }
         RESULTS.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
-    return audit.returncode
+    return audit.returncode or bool(failed)
 
 
 def compare(figures: list[Figure]) -> int:
