@@ -10,6 +10,7 @@ from orchestration.models import Event, Goal, Run
 from orchestration.services import advancing
 from orchestration.states import Queue, RunStatus
 from orchestration.transitions import locked, repeatable
+from orchestration.writing import Stale
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -67,3 +68,43 @@ def test_a_decision_that_breaks_keeps_the_record_and_tells_nothing_of_its_own(
     told = list(Event.objects.values_list("kind", "new"))
     assert told[-1][0] == "goal.stuck"
     assert told.count(("goal.status", "planning")) == 1, "only the claim's own move"
+
+
+def test_a_decision_that_breaks_after_it_has_written_keeps_the_record_alone(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half_written(change: advancing.Change, seen: advancing.Picture) -> None:
+        change.move(change.goal, "reviewing")
+        assert Goal.objects.get().status == "reviewing", "whoever asks the database sees what was collected"
+        Goal.objects.update(text="half of it")
+        raise RuntimeError("a bug in the decision")
+
+    monkeypatch.setattr(advancing, "_decide_goal", half_written)
+    services.record_failure(run, RunStatus.ERRORED, "permanent", "a wrong key")
+    goal = Goal.objects.get()
+    assert (goal.text, goal.status) == ("a goal", "planning")
+    assert "a bug in the decision" in goal.stuck
+    assert Run.objects.get(pk=run.pk).error == "a wrong key"
+    assert list(goal.events.values_list("seq", flat=True)) == list(range(1, goal.event_seq + 1))
+
+
+def test_a_row_that_was_changed_without_the_lock_is_not_overwritten(run: Run) -> None:
+    def overwrite() -> None:
+        with locked(run.goal_id) as change:
+            seen = advancing.look(change)
+            Run.objects.filter(pk=run.pk).update(fence=7)
+            change.move(seen.runs[run.rollout_id][0], RunStatus.FAILED)
+
+    with pytest.raises(Stale):
+        overwrite()
+    assert (Run.objects.get().status, Event.objects.filter(new="failed").count()) == (RunStatus.RUNNING, 0)
+
+
+def test_a_new_row_may_take_the_place_of_one_that_is_moved_in_the_same_transaction(run: Run) -> None:
+    """One live plan run per rollout: the old one is moved first, however much is written together."""
+    with locked(run.goal_id) as change:
+        seen = advancing.look(change)
+        old = seen.runs[run.rollout_id][0]
+        change.add(Run(goal=change.goal, rollout_id=run.rollout_id, kind=run.kind, queue=run.queue, attempt=2))
+        change.move(old, RunStatus.FAILED)
+    assert sorted(Run.objects.values_list("attempt", "status")) == [(1, "failed"), (2, "queued")]
