@@ -71,7 +71,7 @@ chaos-long: ## the same for half an hour: 200 goals, best-of-3, cancels, frozen 
 	@scripts/setup --dev
 	@$(PY) -m tests.faults.chaos --long --seed $(or $(SEED),1)
 
-bench: ## how fast it is, beside DBOS, LangGraph and Celery in the same run; writes bench/results.json (BENCH_ALL=1: also Prefect)
+bench: ## how fast it is, beside DBOS, LangGraph and Celery in the same run; writes bench/results.json (10 min)
 	@scripts/setup --dev
 	@bench/setup
 	@$(PY) -m bench

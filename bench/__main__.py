@@ -9,8 +9,9 @@ from bench.machine import BASE, machine
 
 
 def main() -> int:
+    module = "bench.profile" if "--profile" in sys.argv else "bench.session"
     with machine() as here:
-        argv = [sys.executable, "-m", "bench.session", *sys.argv[1:]]
+        argv = [sys.executable, "-m", module, *(word for word in sys.argv[1:] if word != "--profile")]
         return subprocess.run(argv, env=here.session(), cwd=BASE, check=False).returncode
 
 

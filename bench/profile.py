@@ -9,7 +9,11 @@ import sys
 import time
 from collections import Counter
 
+from django.core.management import call_command
 from django.db import connection
+
+os.environ.setdefault("MARKS", os.devnull)
+os.environ.setdefault("LLM_MODEL", "bench")
 
 import bench.worker  # noqa: F401 - lays its procedures in
 from bench.peers.common import Shape
@@ -20,6 +24,7 @@ STEPS = 40
 
 
 def main() -> int:
+    call_command("migrate", verbosity=0)
     dispatch.use(dispatch.publish_nothing)
     worker = runtime.Worker(["planning", "execution", "review"], 1)
     worker.keep_alive()

@@ -29,7 +29,7 @@ QUICK = ("chain", "rate")
 
 
 @contextmanager
-def systems(here: Machine, peers: bool, everything: bool) -> Iterator[list[Any]]:
+def systems(here: Machine, peers: bool) -> Iterator[list[Any]]:
     with ExitStack() as stack:
         up: list[Any] = []
 
@@ -42,8 +42,6 @@ def systems(here: Machine, peers: bool, everything: bool) -> Iterator[list[Any]]
             add(Peer("DBOS", "dbos_peer", here))
             add(Peer("LangGraph", "langgraph_peer", here))
             add(CeleryPeer("Celery", "celery_peer", here))
-        if everything:
-            add(Peer("Prefect", "prefect_peer", here))
         yield up
 
 
@@ -63,7 +61,7 @@ def main() -> int:
     runtime.start_web()
     figures: list[Figure] = []
     failed: list[str] = []
-    with systems(here, any(name in parts.WITH_PEERS for name in names), bool(os.environ.get("BENCH_ALL"))) as up:
+    with systems(here, any(name in parts.WITH_PEERS for name in names)) as up:
         for name in names:
             say(f"… {name} (load {load():.1f})")
             try:
@@ -72,29 +70,41 @@ def main() -> int:
                 failed.append(name)
                 say(f"{name} FAILED: {type(error).__name__}: {error}")
     audit = subprocess.run([sys.executable, "manage.py", "audit_invariants", "--at-rest"], cwd=BASE, check=False)
+    after = load()
+    if not asked.quick:
+        keep(figures, before, after)
     show(figures, say)
-    say(
-        f"\nload average before {before:.1f}, after {load():.1f}, on {os.cpu_count()} cores; invariants hold: {not audit.returncode}"
-    )
+    held = "the invariants hold" if not audit.returncode else "INVARIANTS DO NOT HOLD"
+    say(f"\nload average before {before:.1f}, after {after:.1f}, on {os.cpu_count()} cores; {held}")
     if asked.quick:
         return compare(figures)
-    if not asked.only:
-        when = datetime.now(UTC).isoformat(timespec="seconds")
-        told = {
-            "at": when,
-            "cores": os.cpu_count(),
-            "load": [before, load()],
-            "figures": [f.as_json() for f in figures],
-        }
-        RESULTS.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     return audit.returncode or bool(failed)
+
+
+def stored() -> dict[str, Figure]:
+    if not RESULTS.exists():
+        return {}
+    return {row["name"]: Figure(**row) for row in json.loads(RESULTS.read_text())["figures"]}
+
+
+def keep(figures: list[Figure], before: float, after: float) -> None:
+    """Rows that were not measured this time stay as they were."""
+    rows = stored() | {figure.name: figure for figure in figures}
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    told = {
+        "at": when,
+        "cores": os.cpu_count(),
+        "load": [before, after],
+        "figures": [f.as_json() for f in rows.values()],
+    }
+    RESULTS.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
 def compare(figures: list[Figure]) -> int:
     """Ratios to the peers where there are some: they mean the same on a busy machine and on an idle one."""
-    stored = {f["name"]: Figure(**f) for f in json.loads(RESULTS.read_text())["figures"]} if RESULTS.exists() else {}
+    known = stored()
     for figure in figures:
-        then = stored.get(figure.name)
+        then = known.get(figure.name)
         if then is None:
             continue
         relative = "DBOS" in figure.peers and "DBOS" in then.peers

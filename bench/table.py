@@ -21,7 +21,7 @@ class Figure:
     lower_is_better: bool = True
 
     def ratio(self, peer: str) -> float:
-        return self.ours / self.peers[peer]
+        return self.ours / self.peers[peer] if self.peers[peer] else float("inf")
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
