@@ -57,3 +57,132 @@ def pull(
         with locked(found.goal_id, by=worker, savepoint=False) as change:
             run = take(change, _due_run(0)(found.pk, _most_losses(risky)), worker)
     return loaded(run)
+
+
+def _most_losses(risky: bool) -> int:
+    """What may kill its worker is not for a process that works on such a run already."""
+    return MAX_INT if risky else RISKY_LOSSES - 1
+
+
+def _as_uuid(value: Any) -> UUID:
+    return value if isinstance(value, UUID) else UUID(str(value))
+
+
+@cache
+def _due_run(needs: int) -> Prepared[Run]:
+    """(id, most losses, *needs)."""
+
+    def named(run: UUID, losses: int, *needs: str) -> QuerySet[Run]:
+        due = Run.objects.filter(pk=run, losses__lte=losses, status=RunStatus.QUEUED, not_before__lte=Now())
+        return _unheld(due, needs).order_by().select_related("rollout", "step", "plan")
+
+    return Prepared(named, UUID, int, *[str] * needs)
+
+
+@cache
+def _urgent(queues: int, needs: int, later: int, *, free: bool = False) -> Prepared[Run]:
+    """The first due run: (most losses, *queues, *needs, *later). `free`: of a goal that nobody else holds, which is then held."""
+
+    def first(losses: int, *asked: Any) -> QuerySet[Run]:
+        due = _unheld(selectors.due(asked[:queues]).filter(losses__lte=losses), asked[queues : queues + needs])
+        due = due.select_related("goal").only("id", "goal__id").order_by("-priority", "queued_at")
+        if later:
+            due = due.annotate(turn=_turn(asked[queues + needs :])).order_by("turn", "-priority", "queued_at")
+        return (due.select_for_update(of=("goal",), no_key=True, skip_locked=True) if free else due)[:1]
+
+    return Prepared(first, int, *[str] * (queues + needs), *[UUID] * later)
+
+
+def _unheld(runs: QuerySet[Run], needs: Sequence[str]) -> QuerySet[Run]:
+    """None of them while something that the worker needs is away. A part of the same statement: claims cost no further one.
+
+    (A continuation does not look: the run before it has just been answered.)
+    """
+    if not needs:
+        return runs
+    return runs.exclude(Exists(Breaker.objects.filter(pk__in=needs).exclude(status=BreakerStatus.CLOSED)))
+
+
+def _turn(later: Sequence[Any]) -> Case:
+    return Case(When(goal__in=later, then=Value(1)), default=Value(0), output_field=IntegerField())
+
+
+def may_go_on(change: Change, run: Run, worker: str) -> bool:
+    """Before a record: may its worker go on with this goal, or have others waited on that queue?"""
+    return bool(worker) and not selectors.waiting_on(run.queue, change.goal.pk).exists()
+
+
+def continuation(change: Change, run: Run, worker: str) -> Run | None:
+    """After a record, in its transaction: a run of the same goal and queue; first one that the record itself has queued."""
+    new = [r for r in change.queued if r.queue == run.queue and r.status == RunStatus.QUEUED]
+    if new and selectors.gate(change.goal) == "open":
+        best = max(new, key=lambda r: r.priority)  # of several, the first
+        return best if _claim(change, best, worker) else None
+    same = Run.objects.filter(goal=change.goal, queue=run.queue, losses__lt=RISKY_LOSSES)
+    due = same.filter(status=RunStatus.QUEUED, not_before__lte=Now()).select_related("rollout", "step", "plan")
+    return take(change, due.order_by("-priority", "queued_at")[:1], worker)
+
+
+def take(change: Change, due: Iterable[Run], worker: str) -> Run | None:
+    """Make the first of these due runs this worker's. The caller holds the goal."""
+    if selectors.gate(change.goal) != "open":
+        return None
+    run = next(iter(due), None)
+    if run is None:
+        return None
+    change.hold(run)
+    return run if _claim(change, run, worker) else None
+
+
+def _claim(change: Change, run: Run, worker: str) -> bool:
+    lease, limit = timedelta(seconds=settings.LEASE_SECONDS), timedelta(seconds=settings.RUN_DEADLINE_SECONDS[run.kind])
+    rows: dict[str, Any] = {
+        "fence": run.fence + 1,
+        "worker": worker,
+        "lease_until": Now() + lease,
+        "deadline_at": Now() + limit,
+        "sandbox_gone_at": None,
+    }
+    if run.started_at is None:
+        rows["started_at"] = Now()
+        rows["base_commit"] = run.rollout.head
+    change.unwake(run)
+    _start_the_clock(change)
+    return change.move(run, RunStatus.RUNNING, data=_about(run, worker), **rows)
+
+
+def loaded(run: Run | None) -> Run | None:
+    """A claimed run with all that its work needs, after the claim was committed."""
+    if run is None:
+        return None
+    return _whole(run.pk)[0]
+
+
+_whole = Prepared(
+    lambda run: Run.objects.filter(pk=run).order_by().select_related("goal__repository", "rollout", "step", "plan"),
+    UUID,
+)
+
+
+def still_mine(run: Run) -> bool:
+    """Does the run still belong to the claim that `run` was read with?"""
+    return Run.objects.filter(pk=run.pk, fence=run.fence, status=RunStatus.RUNNING).exists()
+
+
+def current_head(run: Run) -> str:
+    """The commit that the run's rollout stands at now."""
+    return str(Rollout.objects.values_list("head", flat=True).get(pk=run.rollout_id))
+
+
+def _about(run: Run, worker: str) -> dict[str, Any]:
+    step = {"step": run.step.index} if run.step else {}
+    return {"run": str(run.pk), "attempt": run.attempt, "worker": worker, **step}
+
+
+def _start_the_clock(change: Change) -> None:
+    """The hours of a goal count from its first claim, not from its submission."""
+    goal = change.goal
+    if goal.started_at is None:
+        seconds = Budget.objects.values_list("max_seconds", flat=True).get(goal=goal)
+        now = timezone.now()
+        change.set(goal, started_at=now, deadline_at=now + timedelta(seconds=seconds))
