@@ -161,6 +161,7 @@ def test_a_group_of_steps_runs_side_by_side(writing: Installation) -> None:
     assert said == "2 ['action', 'confidence', 'reasoning', 'suggested_changes'] complete"
 
 
+@pytest.mark.long
 def test_a_worker_that_is_told_to_stop_hands_on_what_it_was_called_with(installation: Installation) -> None:
     gate = Gated("executor", writes_a_file)
     installation.env["LLM_BASE_URL"] = installation.serve_model(gate).url

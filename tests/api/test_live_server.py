@@ -183,6 +183,7 @@ def test_a_stranger_gets_no_stream(web: WebProcess, ada: User) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
 
 
+@pytest.mark.long
 def test_a_database_that_is_away_is_503_and_comes_back(tmp_path: Path) -> None:
     with PostgresServer() as database, ExitStack() as stack:
         env = os.environ | {

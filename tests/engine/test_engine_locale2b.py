@@ -129,6 +129,7 @@ def test_a_service_without_room_lets_the_run_wait_and_burns_no_attempt(
 
 
 @pytest.mark.services
+@pytest.mark.long
 def test_a_service_that_is_away_is_waited_for(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agents.sandbox.locale2b.ledger.REST", 1.0)
     away = Locale2bServer()
@@ -193,6 +194,7 @@ def test_a_cancelled_goal_has_no_vm_after_ten_seconds(remote: Engine, service: L
 
 
 @pytest.mark.services
+@pytest.mark.long
 def test_no_secret_of_the_worker_gets_into_a_request(
     remote: Engine, service: Locale2bServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -401,6 +401,7 @@ class TestSharing:
         assert HostLedger("http://other key", 45, tmp_path).admit() == 0
 
     @pytest.mark.services
+    @pytest.mark.long
     def test_a_service_with_the_real_limit_never_says_429(self, serve: Serve, provide: Provide) -> None:
         """Its minute and ours are real; each request is counted twice there."""
         server = serve(rate=100)

@@ -114,6 +114,7 @@ def test_a_worker_that_sleeps_longer_than_its_lease_does_its_work_once(installat
     assert Budget.objects.get(goal=goal).reserved_tokens == 0
 
 
+@pytest.mark.long
 def test_a_drained_worker_costs_nothing(installation: Installation) -> None:
     gate = gated(installation, "executor", after=1)
     goal = submit(installation)
@@ -196,6 +197,7 @@ class TestRedisAway:
         assert proven(installation.ended(goal, 30))
         assert worker.process.poll() is None
 
+    @pytest.mark.long
     def test_a_worker_started_without_redis_works_from_the_database(self, installation: Installation) -> None:
         installation.redis.stop()
         goal = submit(installation)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import pytest
+
 from tests.support.installation import EXAMPLE_CHECK, EXAMPLE_GOAL, Installation, until
 from tests.support.models import Gated
 from tests.support.postgres import PostgresServer
 
 
+@pytest.mark.long
 def test_postgresql_is_restarted_while_a_step_waits_for_the_model(installation: Installation) -> None:
     gate = Gated("executor", after=1)
     installation.model = installation.serve_model(gate)
