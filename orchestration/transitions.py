@@ -16,12 +16,14 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
 from django.db.models import Model
 from django.utils import timezone
+from psycopg.pq import TransactionStatus
 
 from . import dispatch
 from .errors import IllegalMove, NotFound
@@ -35,6 +37,11 @@ T = TypeVar("T")
 Row = Goal | Rollout | Step | Run
 TRANSACTION_TRIES = 3
 NOT_LOADED: Any = object()  # a column that was deferred when its row was read
+_is_last_try: ContextVar[bool] = ContextVar("_is_last_try", default=False)
+
+
+class Spoilt(RuntimeError):
+    """A part broke the whole transaction: a statement failed in it before it had a savepoint. Made again with one, it does not."""
 
 
 class Change:
@@ -183,18 +190,22 @@ class Change:
     @contextmanager
     def part(self) -> Iterator[None]:
         """A whole within the transaction: if it breaks, what came before it stays. Costs a savepoint only where something of it
-        has to be written before it ends.
+        has to be written before it ends. Raises Spoilt where it would have needed one earlier: `repeatable` sees to that.
         """
         layer = Layer()
         self._layers.append(layer)
         try:
+            if _is_last_try.get():
+                self.flush()
             with self.whole():
                 yield
-        except BaseException:
+        except BaseException as error:
             self._layers.remove(layer)
             if layer.savepoint is not None:
                 transaction.set_rollback(False)
                 self._unhindered(transaction.savepoint_rollback, layer.savepoint)
+            elif _is_spoilt() and not isinstance(error, OperationalError):
+                raise Spoilt(f"{type(error).__name__}: {error}") from error
             raise
         self._layers.remove(layer)
         if layer.savepoint is not None:
@@ -215,6 +226,13 @@ class Layer:
     def __init__(self) -> None:
         self.writes = Writes()
         self.savepoint: str | None = None
+
+
+def _is_spoilt() -> bool:
+    """Does the database refuse whatever else is asked in this transaction? (PostgreSQL does, after a statement that failed.)"""
+    if connection.vendor != "postgresql" or connection.connection is None:
+        return connection.needs_rollback
+    return connection.needs_rollback or connection.connection.info.transaction_status == TransactionStatus.INERROR
 
 
 def _restore(row: Model, was: dict[str, Any]) -> None:
@@ -264,18 +282,34 @@ def locked(goal_id: Any, *, by: str = "engine", savepoint: bool = True) -> Itera
 
 
 def repeatable(function: Callable[P, T]) -> Callable[P, T]:
-    """A deadlock, a lock timeout or a serialization failure repeats the *transaction*, never a call to the outer world."""
+    """A deadlock, a lock timeout or a serialization failure repeats the *transaction*, never a call to the outer world.
+
+    The last try is a careful one: it has a savepoint before the decision, so that what was recorded stays however that fails.
+    """
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        for attempt in range(1, TRANSACTION_TRIES + 1):
+        for attempt in range(1, TRANSACTION_TRIES):
             try:
                 return function(*args, **kwargs)
+            except Spoilt:
+                if connection.in_atomic_block:
+                    raise
+                break
             except OperationalError:
-                if attempt == TRANSACTION_TRIES or connection.in_atomic_block:
+                if connection.in_atomic_block:
                     raise
                 connection.close_if_unusable_or_obsolete()
                 time.sleep(0.05 * attempt)
-        raise AssertionError("unreachable")
+        token = _is_last_try.set(True)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            _is_last_try.reset(token)
 
     return wrapper
+
+
+def is_repeated(error: Exception) -> bool:
+    """Will `repeatable` make the transaction again that this has broken?"""
+    return isinstance(error, Spoilt) or (isinstance(error, OperationalError) and not _is_last_try.get())

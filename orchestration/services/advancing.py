@@ -7,7 +7,6 @@ import traceback
 from datetime import timedelta
 from typing import Any
 
-from django.db import OperationalError
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -28,7 +27,7 @@ from ..states import (
     RunStatus,
     StepStatus,
 )
-from ..transitions import Change, locked, repeatable
+from ..transitions import Change, is_repeated, locked, repeatable
 from .planning import revise
 
 log = logging.getLogger(__name__)
@@ -57,9 +56,9 @@ def advance(change: Change, seen: Picture | None = None) -> None:
             if change.goal.cancelled_at is not None:  # or what they had reserved would hold the goal
                 lose_abandoned_calls(change.goal)
             _decide_goal(change, seen)
-    except OperationalError:  # a deadlock, a lock that was not to be had: the whole transaction is repeated
-        raise
-    except Exception:
+    except Exception as error:
+        if is_repeated(error):  # a deadlock, a lock that was not to be had: the whole transaction, first
+            raise
         log.exception("goal %s is stuck", change.goal.short_id)
         change.goal.refresh_from_db()
         _mark_stuck(change, traceback.format_exc(limit=-6))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from orchestration import dispatch, services
 from orchestration.models import Event, Goal, Run
@@ -85,6 +85,23 @@ def test_a_decision_that_breaks_after_it_has_written_keeps_the_record_alone(
     assert (goal.text, goal.status) == ("a goal", "planning")
     assert "a bug in the decision" in goal.stuck
     assert Run.objects.get(pk=run.pk).error == "a wrong key"
+    assert list(goal.events.values_list("seq", flat=True)) == list(range(1, goal.event_seq + 1))
+
+
+@pytest.mark.parametrize("place", ["_advance_rollout", "_decide_goal"], ids=["before a write", "after a write"])
+def test_a_decision_whose_query_fails_keeps_the_record(run: Run, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """PostgreSQL refuses all that comes after a statement that failed, up to the last savepoint."""
+
+    def ask_nonsense(change: advancing.Change, seen: advancing.Picture, rollout: object = None) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT there_is_no_such_function()")
+
+    monkeypatch.setattr(advancing, place, ask_nonsense)
+    services.record_failure(run, RunStatus.ERRORED, "permanent", "a wrong key")
+    goal = Goal.objects.get()
+    assert (Run.objects.get(pk=run.pk).status, Run.objects.get(pk=run.pk).error) == ("errored", "a wrong key")
+    assert "there_is_no_such_function" in goal.stuck
+    assert list(goal.events.values_list("kind", flat=True))[-1] == "goal.stuck"
     assert list(goal.events.values_list("seq", flat=True)) == list(range(1, goal.event_seq + 1))
 
 
