@@ -34,6 +34,15 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return sum(ticks for pid, _, ticks in _processes() if pid in wanted) / TICK
 
 
+def pss_mb(pids: Iterable[int]) -> float:
+    """Memory, where what is shared counts once."""
+    total = 0
+    for pid in pids:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total / 1024
+
+
 def load() -> float:
     """Processes that wanted a core in the last minute: above the number of cores, every time below is too long."""
     return os.getloadavg()[0]
