@@ -9,6 +9,9 @@ from celery import Celery
 from celery.signals import setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "compymac_site.settings")
+# Celery would run Django's system checks in each worker and beat, which import all pages and the API: 17 MB that they never use.
+# `manage.py migrate` and the tests run them.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 
 class OwnCelery(Celery):

@@ -15,8 +15,6 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from kombu import Queue
 
-from compymac_site.pool import PooledConnection
-
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -88,7 +86,7 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[BASE_URL] if BA
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BASE_URL.startswith("https://")
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # its pages are found by urls.py
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -249,6 +247,9 @@ def database(url: str) -> dict[str, Any]:
     if config["ENGINE"].endswith("sqlite3"):
         config["OPTIONS"] = SQLITE_OPTIONS
     else:
+        # Only here: on SQLite nobody needs psycopg, which is 5 MB of each process.
+        from compymac_site.pool import PooledConnection
+
         # 100 threads share few connections: one is only held for a transaction, never while a model or a command runs.
         config["CONN_HEALTH_CHECKS"] = True
         config["OPTIONS"] = {

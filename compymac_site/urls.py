@@ -6,6 +6,7 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+admin.autodiscover()  # here, and not at each start of a worker, of beat, of a command: they serve no pages
 # what a browser asks for by itself where a page names no icon: the admin's, a download
 icon = login_not_required(RedirectView.as_view(url=static("favicon.svg")))
 urlpatterns = [
