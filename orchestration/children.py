@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import OrchestrationError
+from .warm import Warm
 
 STARTS_WITHIN = 60.0
 STOPS_WITHIN = 30.0  # a worker's drain, with what Celery adds
-WORKER = (sys.executable, "-m", "celery", "-A", "compymac_site", "worker", "--loglevel=info")
+WORKER = (sys.executable, "-m", "compymac_site", "worker", "--loglevel=info")
 # Asks the kernel for a signal at the end of the parent, then becomes the program. (A preexec_fn is not safe beside threads.)
 BOUND = """
 import ctypes, os, sys
@@ -75,7 +76,7 @@ def stop(process: subprocess.Popen[bytes], within: float = STOPS_WITHIN) -> None
         kill(process)
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
+def kill(process: subprocess.Popen[bytes] | Warm) -> None:
     """At once, with what it started in its own session."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)

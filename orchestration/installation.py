@@ -1,4 +1,4 @@
-"""One machine's whole installation: Redis, tables, worker, beat, panel, started in this order and watched until somebody stops it."""
+"""One machine's whole installation: Redis and tables, then worker, beat and panel side by side; watched until somebody stops it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from django.conf import settings
-from django.core.management import call_command
-from django.db import DatabaseError, connections
+from django.db import connections
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
@@ -27,12 +26,14 @@ from .listening import listen, url_of
 from .models import Worker
 from .redis_server import free_port, is_ours, redis_argv
 from .supervisor import Part, Process, Supervisor
+from .warm import warm_up
 
-BEAT = (sys.executable, "-m", "celery", "-A", "compymac_site", "beat", "--loglevel=info")
+MIGRATE = (sys.executable, "-m", "django", "migrate", "--verbosity", "0")
+BEAT = (sys.executable, "-m", "compymac_site", "beat", "--loglevel=info")
 WEB = (
     *(sys.executable, "-m", "uvicorn", "compymac_site.asgi:application"),
     # an open live stream must not keep the server for ever; and an access log would hold the tokens of login links
-    *("--timeout-graceful-shutdown", "3", "--no-access-log"),
+    *("--timeout-graceful-shutdown", "3", "--no-access-log", "--fd"),
 )
 FLOWER = (sys.executable, "-m", "celery", "-A", "compymac_site", "flower", "--address=127.0.0.1")
 FLOWER_PORT = 5555
@@ -46,19 +47,23 @@ def run(out: TextIO, *, colour: bool, flower: bool) -> None:
     if flower and importlib.util.find_spec("flower") is None:
         raise NotStarted(NO_FLOWER)
     with ExitStack() as stack:
+        # first of all, while no thread runs and nothing is open
+        spare = stack.enter_context(warm_up(len(("migrate", "worker", "beat", "web"))))
         stack.enter_context(_alone())
         web = stack.enter_context(listen(settings.HOST, settings.PORT))
         own = url_of(settings.HOST, web.getsockname()[1])
         stack.enter_context(_left_in(settings.OWN_ADDRESS_FILE, own))
         env = {**os.environ, "DRAIN_SECONDS": os.environ.get("DRAIN_SECONDS", str(DRAIN_SECONDS))}
-        parts = stack.enter_context(Supervisor(out, Path(settings.DATA_DIR) / "logs", settings.BASE_DIR, env, colour))
+        logs = Path(settings.DATA_DIR) / "logs"
+        parts = stack.enter_context(Supervisor(out, logs, settings.BASE_DIR, env, colour, spare))
         notes = [_redis(parts, stack), *_taken(web)]
-        _migrate()
+        parts.run(Part("migrate", MIGRATE, lambda _: True))
         begun = timezone.now()
-        parts.start(Part("worker", quiet(WORKER), _worker_is_ready, stops=SECOND))
-        parts.start(Part("beat", quiet(BEAT), lambda _: _beat_ticks_since(begun)))
-        listening = ("--fd", str(web.fileno()))
-        parts.start(Part("web", (*WEB, *listening), lambda _: _answers(f"{own}/healthz"), pass_fds=(web.fileno(),)))
+        parts.start(
+            Part("worker", quiet(WORKER), _worker_is_ready, stops=SECOND),
+            Part("beat", quiet(BEAT), lambda _: _beat_ticks_since(begun)),
+            Part("web", WEB, lambda _: _answers(f"{own}/healthz"), listens=web.fileno()),
+        )
         web.close()  # from here on it is the server's alone: where that ends, nobody waits at a dead door
         if flower:
             notes.append(_flower(parts))
@@ -71,8 +76,8 @@ def run(out: TextIO, *, colour: bool, flower: bool) -> None:
 
 
 def quiet(argv: Sequence[str]) -> list[str]:
-    """A Celery command without its banner."""
-    return [*argv[:5], "--quiet", *argv[5:]]
+    """A command of Celery's without its banner."""
+    return [*argv[:3], "--quiet", *argv[3:]]
 
 
 def _redis(parts: Supervisor, stack: ExitStack) -> str:
@@ -95,17 +100,6 @@ def _redis(parts: Supervisor, stack: ExitStack) -> str:
     stack.enter_context(_left_in(settings.OWN_REDIS_FILE, url))
     parts.env |= {"REDIS_URL": url, "CELERY_BROKER_URL": url}
     return f"Redis      {where(url)}"
-
-
-def _migrate() -> None:
-    try:
-        call_command("migrate", verbosity=0)
-    except DatabaseError as error:
-        raise NotStarted(
-            f"the database cannot be used ({str(error).splitlines()[0]}); is it running? DATABASE_URL"
-        ) from error
-    finally:
-        connections.close_all()
 
 
 def _flower(parts: Supervisor) -> str:

@@ -1,4 +1,4 @@
-"""Processes in order: each is started when the one before is ready, its lines are shown with its name, and they stop in groups.
+"""Processes side by side: their lines are shown with their names, and they stop in groups.
 
 One that ends by itself ends them all: whoever wants restarts runs the whole under systemd. On Linux they also end when we are killed.
 """
@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -20,8 +21,9 @@ from typing import TextIO
 
 from .children import STARTS_WITHIN, NotStarted, bound_to_us, kill
 from .terminal import CONTROL
+from .warm import Order, Warm
 
-Process = subprocess.Popen[bytes]
+Process = subprocess.Popen[bytes] | Warm
 COLOURS = {"redis": "35", "worker": "36", "beat": "34", "web": "32", "flower": "33"}
 LAST_LINES = 12
 LONGEST_LINE = 8192
@@ -31,14 +33,17 @@ STOP_WITHIN = {0: 3.5, 1: 4.5, 2: 1.0}  # seconds for each group of `Part.stops`
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`stops`: the lowest go first, those with the same number together. `orphaned`: the signal when we are killed."""
+    """`stops`: the lowest go first, those with the same number together. `orphaned`: the signal when we are killed.
+
+    `listens`: a descriptor that it gets; its number becomes the last word of the command.
+    """
 
     name: str
     argv: Sequence[str]
     ready: Callable[[Process], bool]
     stops: int = 0
     orphaned: signal.Signals = signal.SIGTERM
-    pass_fds: tuple[int, ...] = ()
+    listens: int | None = None
 
 
 class Child:
@@ -84,10 +89,19 @@ class Child:
 class Supervisor:
     """Use it as a context manager, in the main thread; leaving it stops everything."""
 
-    def __init__(self, out: TextIO, logs: Path, folder: Path, env: Mapping[str, str], colour: bool) -> None:
+    def __init__(
+        self,
+        out: TextIO,
+        logs: Path,
+        folder: Path,
+        env: Mapping[str, str],
+        colour: bool,
+        spare: list[Warm] | None = None,
+    ) -> None:
         self.env = {**env, "PYTHONUNBUFFERED": "1"}
         self._out, self._logs, self._folder, self._colour = out, logs, folder, colour
         self._children: list[Child] = []
+        self._spare = spare if spare is not None else []
         self._lock = threading.Lock()
         logs.mkdir(parents=True, exist_ok=True)
 
@@ -97,31 +111,57 @@ class Supervisor:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, part: Part) -> Process:
-        """Start it and wait until it is ready. Raises NotStarted with its last lines."""
-        process = subprocess.Popen(
-            bound_to_us(part.argv, part.orphaned),
+    def start(self, *parts: Part) -> None:
+        """Start them together and wait until all are ready. Raises NotStarted with the last lines of one that is not."""
+        waited_for = [self._begin(part) for part in parts]
+        ends = time.monotonic() + STARTS_WITHIN
+        while waited_for := [child for child in waited_for if not child.part.ready(child.process)]:
+            for child in waited_for:
+                problem = child.ended()
+                if not problem and time.monotonic() > ends:
+                    problem = f"{child.part.name} was not ready within {STARTS_WITHIN:.0f} s; its log is {child.log}"
+                if problem:
+                    self._children.remove(child)
+                    kill(child.process)
+                    raise NotStarted(problem)
+            time.sleep(0.05)
+
+    def run(self, part: Part) -> None:
+        """Start one that has something to do first, and wait for its end. Raises NotStarted with its last lines if it fails."""
+        child = self._begin(part)
+        if child.process.wait():
+            raise NotStarted(child.ended())
+        child.finish(0)
+        self._children.remove(child)
+
+    def _begin(self, part: Part) -> Child:
+        process = self._warm(part) or self._exec(part)
+        child = Child(part, process, self.show, self._logs / f"{part.name}.log")
+        self._children.append(child)
+        return child
+
+    def _warm(self, part: Part) -> Warm | None:
+        """One of the processes that only wait to be told which Python program they are."""
+        python, option, *words = part.argv
+        if not self._spare or (python, option) != (sys.executable, "-m"):
+            return None
+        process = self._spare.pop()
+        order = Order(part.name, words[0], words[1:], str(self._folder), self.env, part.orphaned)
+        process.become(order, part.listens)
+        return process
+
+    def _exec(self, part: Part) -> subprocess.Popen[bytes]:
+        listens = [] if part.listens is None else [part.listens]
+        return subprocess.Popen(
+            bound_to_us([*part.argv, *map(str, listens)], part.orphaned),
             env=self.env,
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            pass_fds=part.pass_fds,
+            pass_fds=listens,
         )
-        child = Child(part, process, self.show, self._logs / f"{part.name}.log")
-        self._children.append(child)
-        ends = time.monotonic() + STARTS_WITHIN
-        while not part.ready(process):
-            problem = child.ended()
-            if not problem and time.monotonic() > ends:
-                problem = f"{part.name} was not ready within {STARTS_WITHIN:.0f} s; its log is {child.log}"
-            if problem:
-                self._children.remove(child)
-                kill(process)
-                raise NotStarted(problem)
-            time.sleep(0.05)
-        return process
 
     def watch(self) -> None:
         """Until one of them has ended: raises NotStarted with how, and its last lines."""

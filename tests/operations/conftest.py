@@ -83,10 +83,13 @@ class Up:
         return done
 
     def children(self) -> dict[int, str]:
-        """pid → command line of each child that lives."""
+        """pid → name and command line of each child that lives."""
         assert self.process is not None
         said = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)], capture_output=True, text=True, check=False
+            ["ps", "-o", "pid=,comm=,args=", "--ppid", str(self.process.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         return {int(pid): args for pid, _, args in (line.strip().partition(" ") for line in said.stdout.splitlines())}
 

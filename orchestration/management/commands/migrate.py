@@ -8,6 +8,8 @@ from typing import Any
 from django.core.management.commands import migrate
 from django.db import connection
 
+from orchestration.management.problems import in_a_sentence
+
 
 class Command(migrate.Command):
     help = f"{migrate.Command.help} Example: manage.py migrate"
@@ -17,4 +19,6 @@ class Command(migrate.Command):
         file = Path(str(connection.settings_dict["NAME"]))
         if connection.vendor == "sqlite" and file.is_absolute() and not file.exists():
             file.touch(mode=0o600)  # sessions and token hashes are in it; SQLite's further files take over its mode
+        with in_a_sentence():
+            connection.ensure_connection()
         return super().execute(*args, **options)
