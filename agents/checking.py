@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .contracts import CheckResult
+from .counts import counts_of, counts_of_report
 from .errors import FileProblem
 from .ports import CommandResult
 from .tools import clip
@@ -54,8 +55,10 @@ def exam_files(checks: Sequence[CheckResult]) -> tuple[str, ...]:
     return (*CHECK_FILES, *(name for command in discovered for name in DEFINED_IN.get(command, ())))
 
 
-def as_check(command: str, origin: Any, commit: str, result: CommandResult) -> CheckResult:
-    """One check's run as evidence."""
+def as_check(
+    command: str, origin: Any, commit: str, result: CommandResult, report: bytes = b"", environment: str = ""
+) -> CheckResult:
+    """One check's run as evidence. `report`: the JUnit XML that it has written."""
     return CheckResult(
         command=command,
         origin=origin,
@@ -63,8 +66,10 @@ def as_check(command: str, origin: Any, commit: str, result: CommandResult) -> C
         exit_code=result.exit_code,
         timed_out=result.timed_out,
         missing=missing_program(result),
+        counts=(counts_of_report(report) if report else None) or counts_of(result.output),
         output=clip(result.output, OUTPUT_KEPT) + (f"\n[ended by a limit: {result.limit}]" if result.limit else ""),
         commit=commit,
+        environment=environment,
     )
 
 

@@ -99,17 +99,35 @@ class Verdict(Contract):
 # ---- what agents are told
 
 
+class Counts(Contract):
+    """What a check's output says in numbers; `failures` names what failed, where the runner names it."""
+
+    runner: str
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    failures: list[str] = Field(default_factory=list)
+
+
 class CheckResult(Contract):
-    """One check's run. `missing` names the program that the sandbox lacks (exit 127): then the check says nothing at all."""
+    """One check's run. `missing` names the program that the sandbox lacks (exit 127): then the check says nothing at all.
+
+    `hidden`: a person's, which no planner and no executor is told. `flaky`: it ran twice on the same tree, and once each way.
+    `environment` is a hash of what it ran in, `log` the artifact with its whole output.
+    """
 
     command: str
-    origin: Literal["person", "discovered", "step"] = "person"
+    origin: Literal["person", "hidden", "discovered", "step"] = "person"
     passed: bool
     exit_code: int | None = None
     timed_out: bool = False
     missing: str = ""
+    flaky: bool = False
+    counts: Counts | None = None
     output: LongText = ""
     commit: str = ""
+    environment: str = ""
+    log: str = ""
 
 
 class DoneStep(Contract):

@@ -3,6 +3,7 @@
     AgentError
     ├── Transient            we or the world broke, and trying again may help (the Run retries, with backoff)
     │   ├── SandboxBusy      no sandbox can be had just now: the run waits for one, and nothing is counted
+    │   ├── StaleEvidence    a check is older than the newest change of the files: the review is made again
     │   └── SandboxLost      the sandbox is gone: the run goes on in a new one, from its last checkpoint, and one loss is counted
     ├── Permanent            trying again cannot help: a wrong key, an unknown model, a refused repository
     │   ├── InvalidReply     the model could not give an answer of the agreed shape, also when shown its error
@@ -57,6 +58,12 @@ class SandboxLost(Transient):
     """The machine with the workspace is gone. What was recorded stands; a fresh sandbox starts from the last checkpoint."""
 
     kind = "lost"
+
+
+class StaleEvidence(Transient):
+    """A check, or the review itself, is about another commit than the newest one: it proves nothing."""
+
+    kind = "stale"
 
 
 class Permanent(AgentError):

@@ -49,7 +49,7 @@ class ReflectorAgent:
         verdict = ask(self._llm or default_llm(), messages, Verdict, "verdict", cites)
         if known and not known & set(verdict.evidence):
             verdict = verdict.model_copy(update={"confidence": 0.0})
-        return overrule(verdict, [check for check in brief.checks_after if check.origin == "person"])
+        return overrule(verdict, [c for c in brief.checks_after if c.origin == "person" and not c.flaky])
 
     def review(self, result: StepOutcome | Mapping[str, Any]) -> dict[str, Any]:
         """The verdict on a result as a dict: action, reasoning, suggested_changes, confidence. All of the result's checks count."""
@@ -90,16 +90,57 @@ def _command_evidence(number: int, given: Mapping[str, Any]) -> Evidence:
     return Evidence(id=f"x{number}", title=title, exit_code=code if isinstance(code, int) else None)
 
 
+HIDDEN = "[hidden]"
+TELLING = 12  # characters of a line that would give a hidden check away
+LINES_HIDDEN = 1000
+
+
 def overrule(verdict: Verdict, checks: Sequence[CheckResult]) -> Verdict:
     """PURE: `complete` cannot stand against a failing check; everything else is the reviewer's to say."""
     failed = [check for check in checks if not check.passed]
     if verdict.action not in ("complete", "continue") or not failed:
         return verdict
-    said = "; ".join(f"{check.command!r} fails (exit code {check.exit_code})" for check in failed)
+    said = "; ".join(_named(check) for check in failed)
+    shown = next((check for check in failed if check.origin != "hidden"), None)
+    change = (
+        f"Make this check pass: {shown.output[-1500:]}"
+        if shown
+        else "Do all that the goal asks for, not only what is checked."
+    )
     return verdict.model_copy(
         update={
             "action": "retry_with_changes",
             "reasoning": f"The reviewer said {verdict.action}, but {said}. {verdict.reasoning}"[:8000],
-            "suggested_changes": verdict.suggested_changes or f"Make this check pass: {failed[0].output[-1500:]}",
+            "suggested_changes": verdict.suggested_changes or change,
         }
     )
+
+
+def _named(check: CheckResult) -> str:
+    if check.origin == "hidden":
+        return f"a hidden check fails (exit code {check.exit_code})"
+    return f"{check.command!r} fails (exit code {check.exit_code})"
+
+
+def conceal(verdict: Verdict, checks: Sequence[CheckResult]) -> Verdict:
+    """PURE: what a verdict says goes to planners and executors, so a hidden check's command and output are taken out of it.
+
+    A reviewer that describes the check in words of its own cannot be stopped; the prompt tells it not to.
+    """
+    shown = "\n".join(check.output for check in checks if check.origin != "hidden")
+    secrets = [part for check in checks if check.origin == "hidden" for part in _telling(check) if part not in shown]
+
+    def without(text: str) -> str:
+        for secret in secrets:
+            text = text.replace(secret, HIDDEN)
+        return text
+
+    findings = [finding.model_copy(update={"text": without(finding.text)}) for finding in verdict.findings]
+    told = {name: without(getattr(verdict, name)) for name in ("reasoning", "suggested_changes")}
+    return verdict.model_copy(update={**told, "findings": findings}) if secrets else verdict
+
+
+def _telling(check: CheckResult) -> list[str]:
+    """The longest first: a short line may be a part of a long one."""
+    lines = {line.strip() for line in check.output.splitlines()[-LINES_HIDDEN:]}
+    return sorted({check.command, *(line for line in lines if len(line) >= TELLING)}, key=len, reverse=True)

@@ -29,6 +29,7 @@ class NewGoal(forms.Form):
     path = forms.CharField(required=False)
     ref = forms.CharField(required=False)
     checks = forms.CharField(required=False, strip=False)
+    hidden_checks = forms.CharField(required=False, strip=False)
     allow_check_edits = forms.BooleanField(required=False)
     rollouts = forms.IntegerField(required=False)
     strategy = forms.ChoiceField(choices=Strategy.choices, required=False)
@@ -48,7 +49,8 @@ class NewGoal(forms.Form):
             "context": said["earlier"].context if said["earlier"] else None,
             "repo": said["repository"] or said["path"] or None,
             "ref": said["ref"],
-            "checks": [line.strip() for line in said["checks"].splitlines() if line.strip()],
+            "checks": _lines(said["checks"]),
+            "hidden_checks": _lines(said["hidden_checks"]),
             "limits": {name: said[name] for name in LIMITS if said[name] is not None},
             "rollouts": 1 if said["rollouts"] is None else said["rollouts"],
             "strategy": said["strategy"] or Strategy.EARLY_TERMINATION.value,
@@ -59,6 +61,10 @@ class NewGoal(forms.Form):
         """The fields of the caps, with what the installation allows."""
         caps = settings.GOAL_LIMITS
         return [{"field": self[name], "name": NAMES[name], "cap": caps[name]} for name in LIMITS]
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def first_values(user: Any, earlier: Goal | None, repository: str = "") -> dict[str, Any]:
@@ -75,6 +81,7 @@ def first_values(user: Any, earlier: Goal | None, repository: str = "") -> dict[
         "repository": earlier.repository_id,
         "ref": earlier.base_ref,
         "checks": "\n".join(earlier.checks),
+        "hidden_checks": "\n".join(earlier.hidden_checks),
         "allow_check_edits": earlier.allow_check_edits,
         "rollouts": earlier.rollouts_wanted,
         "strategy": earlier.strategy,

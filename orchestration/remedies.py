@@ -26,6 +26,10 @@ BY_KIND = {
         "A program that a check needs is not in the sandbox",
         "Give the repository its tools (setup commands or toolchain folders), then retry the goal.",
     ),
+    "stale": Remedy(
+        "The files changed after the checks ran",
+        "It is made again on the newest commit; a check proves nothing about another one.",
+    ),
     "conflict": Remedy(
         "The work does not merge onto what other steps changed meanwhile",
         "It is tried again from the new head, at most three times, without costing an attempt.",

@@ -100,6 +100,7 @@ class CheckPhase(TextChoices):
 
 class CheckOrigin(TextChoices):
     PERSON = "person", "given by a person"
+    HIDDEN = "hidden", "given by a person, hidden from those who do the work"
     DISCOVERED = "discovered", "discovered in the repository"
     STEP = "step", "a step's own"
 

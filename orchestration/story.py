@@ -14,8 +14,10 @@ from django.utils import timezone
 from .cancelling import may_force, unconfirmed
 from .errors import BadInput, NotFound
 from .models import Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step, Worker
+from .proof import Proof
 from .selectors.cancelling import cancel_proof
 from .selectors.goal_page import why_of
+from .selectors.proofs import proofs_of
 from .selectors.take_overs import TakeOver, take_overs_in
 from .states import CallKind, CallStatus, CheckPhase, GoalStatus
 
@@ -93,6 +95,7 @@ def story(goal: Goal) -> dict[str, Any]:
         "ended_at": goal.ended_at.isoformat() if goal.ended_at else "",
         "selected": next((r.number for r in rollouts if r.pk == goal.selected_id), None),
         "rollouts": [_rollout(rollout, overs) for rollout in rollouts],
+        "proof": [shown_proof(proof) for proof in proofs_of(goal)],
         "checks": [_check(check) for check in Check.objects.filter(goal=goal).select_related("rollout")],
         "commands": [command(call) for call in commands(goal)],
         "cost": cost(goal),
@@ -234,6 +237,24 @@ def _run(run: Run, overs: Sequence[TakeOver]) -> dict[str, Any]:
         "step": run.step.index if run.step else None,
         "take_overs": [{**asdict(over), "at": over.at.isoformat()} for over in overs],
     }
+
+
+def shown_proof(proof: Proof) -> dict[str, Any]:
+    """One line of the proof card: a check before and after, and what that shows."""
+    return {
+        "command": proof.command,
+        "origin": proof.origin,
+        "turn": proof.turn,
+        "said": proof.said,
+        "another_environment": proof.elsewhere,
+        "before": proof.before and _proof_side(proof.before),
+        "after": proof.after and _proof_side(proof.after),
+    }
+
+
+def _proof_side(check: Check) -> dict[str, Any]:
+    names = ("passed", "exit_code", "timed_out", "missing", "flaky", "counts", "commit", "environment")
+    return {**{name: getattr(check, name) for name in names}, "log": check.log_id or ""}
 
 
 def _check(check: Check) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     if told["stuck"]:
         yield f"  STUCK, the engine itself failed: {plain(told['stuck'].strip().splitlines()[-1], 400)}"
     yield from _cancel(told, paint)
+    yield from _proof(told, paint)
     for rollout in told["rollouts"]:
         yield from _rollout(rollout, told, paint)
     yield from _checks(told, paint)
@@ -128,12 +129,40 @@ def _commands(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         yield from (f"    {command_line(command, paint)}" for command in told["commands"])
 
 
+def _proof(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    """The proof card: each check before → after, and what that shows."""
+    if not told["proof"]:
+        return
+    yield ""
+    yield paint.strong("Proof: verified" if told["verified"] else "Proof: not verified")
+    for line in told["proof"]:
+        mark = {"fixed": "passed", "kept": "passed", "passed": "passed", "pending": "queued", "flaky": "queued"}
+        yield f"  {paint.mark(mark.get(line['turn'], 'failed'))} {plain(line['command'], 90)} [{line['origin']}]"
+        yield f"      {_side(line['before'], 'before')} → {_side(line['after'], 'after')}: {plain(line['said'], 300)}"
+        if line["another_environment"]:
+            yield "      it ran in another environment than before"
+
+
+def _side(check: Mapping[str, Any] | None, when: str) -> str:
+    """Red or green with its numbers, of one side of the card."""
+    if check is None:
+        return f"not run {when}"
+    how = f"{check['missing']} is missing" if check["missing"] else f"exit code {check['exit_code']}"
+    counts = check["counts"] or {}
+    numbers = [f"{counts[name]} {name}" for name in ("passed", "failed", "skipped") if counts.get(name)]
+    where = [f"environment {check['environment'][:8]}"] if check["environment"] else []
+    colour = "green" if check["passed"] else "red"
+    return f"{colour} {when} ({', '.join(['timed out' if check['timed_out'] else how, *numbers, *where])})"
+
+
 def _checks(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    """The steps' checks; of several rollouts all, since the proof card is about one."""
     names = {"base": "before", "step": "step", "final": "after"}
-    if told["checks"]:
+    shown = [check for check in told["checks"] if check["phase"] == "step" or len(told["rollouts"]) > 1]
+    if shown:
         yield ""
         yield paint.strong("Checks")
-    for check in told["checks"]:
+    for check in shown:
         how = (
             "passed"
             if check["passed"]

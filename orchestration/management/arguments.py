@@ -33,6 +33,9 @@ def add_subcommands(parser: CommandParser) -> None:
     submit.add_argument(
         "--check", action="append", default=[], metavar="CMD", help="a command that proves the goal; repeat for more"
     )
+    submit.add_argument(
+        "--hidden-check", action="append", default=[], metavar="CMD", help="the same, told to the reviewer alone"
+    )
     submit.add_argument("--setup", default="", metavar="CMD", help="build the repository's tools once, with network")
     submit.add_argument(
         "--toolchain", action="append", default=[], metavar="FOLDER", help="a folder of tools to mount read-only"

@@ -22,7 +22,15 @@ class Check(models.Model):
     exit_code = models.IntegerField(null=True, blank=True)
     timed_out = models.BooleanField(default=False)
     missing = models.CharField(max_length=200, blank=True, default="", help_text="the program that the sandbox lacks")
-    output = models.TextField(blank=True, default="")
+    flaky = models.BooleanField(
+        default=False, help_text="run twice on the same tree, once it passed and once it failed"
+    )
+    counts = models.JSONField(null=True, blank=True, help_text="runner, passed, failed, skipped, failures: as printed")
+    environment = models.CharField(max_length=64, blank=True, default="", help_text="a hash of what it ran in")
+    output = models.TextField(blank=True, default="", help_text="the end of it")
+    log = models.ForeignKey(
+        "Artifact", null=True, blank=True, on_delete=models.SET_NULL, related_name="+", help_text="the whole output"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -22,6 +22,9 @@ class Goal(models.Model):
     base_sha = models.CharField(max_length=64, blank=True, default="", help_text="resolved by the first planning run")
     base_bundle = models.ForeignKey("Artifact", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     checks = models.JSONField(default=list, blank=True, help_text="commands that prove the goal, given by a person")
+    hidden_checks = models.JSONField(
+        default=list, blank=True, help_text="the same, told to the reviewer alone: no planner and no executor sees them"
+    )
     allow_check_edits = models.BooleanField(default=False, help_text="check files are not restored from the base")
 
     status = models.CharField(max_length=20, choices=GoalStatus, default=GoalStatus.QUEUED, db_index=True)

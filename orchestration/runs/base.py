@@ -15,8 +15,9 @@ from ..active import ActiveRun
 from ..blobs import save_blob
 from ..journal import release_connection
 from ..models import Goal
+from ..proof import GIVEN
 from ..states import CheckOrigin
-from .bench import Bench, Tools, Watched, bench, open_at, refuse_missing
+from .bench import Bench, Tools, Watched, bench, keep_logs, open_at, refuse_missing
 
 
 def based(tools: Tools, active: ActiveRun) -> Goal:
@@ -38,9 +39,10 @@ def _find(tools: Tools, active: ActiveRun) -> Goal:
     with bench(tools, active, goal, f"base-{str(run.pk)[:8]}") as place:
         open_at(place, goal, None, source.sha)
         checks = _checks_at_base(place, goal)
+        checks = keep_logs(goal, place.confirm(checks, [check for check in checks if not check.passed]))
     base = services.Base(source.sha, goal.base_bundle, checks, source.warnings, tools.make_llm().model)
     recorded = services.record_base(run, base)
-    refuse_missing([check for check in checks if check.origin == CheckOrigin.PERSON.value])
+    refuse_missing([check for check in checks if check.origin in GIVEN])
     return recorded
 
 
@@ -54,7 +56,15 @@ def _source(tools: Tools, active: ActiveRun) -> Source:
 
 
 def _checks_at_base(place: Bench, goal: Goal) -> list[CheckResult]:
-    """Given checks, or those that the repository itself shows; a discovered one whose program is missing here is left out."""
+    """Given checks, or those that the repository itself shows; a discovered one whose program is missing here is left out.
+
+    Hidden ones beside either: they are what the work is not told.
+    """
+    hidden = place.check_all([(command, CheckOrigin.HIDDEN.value) for command in goal.hidden_checks], goal.base_sha)
+    return [*_shown_checks(place, goal), *hidden]
+
+
+def _shown_checks(place: Bench, goal: Goal) -> list[CheckResult]:
     if goal.checks:
         return place.check_all([(command, CheckOrigin.PERSON.value) for command in goal.checks], goal.base_sha)
     files = tracked_files(place.sandbox)

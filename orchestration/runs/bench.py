@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -12,13 +14,14 @@ from django.conf import settings
 
 from agents.checking import as_check
 from agents.contracts import CheckResult
+from agents.counts import REPORT_BYTES, report_named_in
 from agents.environment import prepare_environment
-from agents.errors import AgentError, EnvironmentMissing
+from agents.errors import AgentError, EnvironmentMissing, FileProblem
 from agents.ports import LLM, Command, Sandbox, SandboxProvider, SandboxSpec
 from agents.workspace import Workspace
 
 from ..active import ActiveRun
-from ..blobs import load_blob
+from ..blobs import load_blob, save_blob
 from ..journal import release_connection
 from ..models import Artifact, Goal, Repository
 from ..services.breaking import heard_from
@@ -58,16 +61,38 @@ class Bench:
     workspace: Workspace
     base_sha: str
     when: int
+    environment: str = ""
     _last: str = ""
 
     def check(self, command: str, origin: str, commit: str) -> CheckResult:
         """Run one check on the tree as it is."""
         result = self.sandbox.run(Command(command, timeout=float(settings.CHECK_TIMEOUT_SECONDS)))
-        return as_check(command, origin, commit, result)
+        return as_check(command, origin, commit, result, self._report(command), self.environment)
 
     def check_all(self, checks: Sequence[tuple[str, str]], commit: str) -> list[CheckResult]:
         """Run (command, origin) pairs one after another."""
         return [self.check(command, origin, commit) for command, origin in checks]
+
+    def confirm(self, checks: Sequence[CheckResult], doubted: Sequence[CheckResult]) -> list[CheckResult]:
+        """The doubted ones of `checks` are run once more on the same tree: whose second answer is another is flaky.
+
+        One that ran out of time, or whose program is missing, is believed.
+        """
+        return [
+            self._confirmed(check) if check in doubted and not (check.timed_out or check.missing) else check
+            for check in checks
+        ]
+
+    def _confirmed(self, check: CheckResult) -> CheckResult:
+        again = self.check(check.command, check.origin, check.commit)
+        return check.model_copy(update={"flaky": again.passed != check.passed})
+
+    def _report(self, command: str) -> bytes:
+        """The JUnit XML that the check was told to write, if it did."""
+        try:
+            return self.sandbox.read(path, REPORT_BYTES) if (path := report_named_in(command)) else b""
+        except FileProblem:
+            return b""
 
     # ---- the journal's checkpoints
 
@@ -120,7 +145,8 @@ def bench(tools: Tools, active: ActiveRun, goal: Goal, label: str, environment: 
         sandbox = provider.open(spec)
         heard_from(provider.dependency)
         release_connection()
-        yield Bench(sandbox, Workspace(sandbox), goal.base_sha, int(goal.created_at.timestamp()))
+        when = int(goal.created_at.timestamp())
+        yield Bench(sandbox, Workspace(sandbox), goal.base_sha, when, environment_of(provider, goal, spec))
 
 
 def open_at(bench: Bench, goal: Goal, bundle: Artifact | None, commit: str) -> None:
@@ -144,6 +170,24 @@ def spec_for(folder: Path, provider: SandboxProvider, goal: Goal, base: bytes, l
         readonly[built.place] = built.folder
         path = (*built.path, *path)
     return SandboxSpec(label=label, readonly=readonly, path=path)
+
+
+def environment_of(provider: SandboxProvider, goal: Goal, spec: SandboxSpec) -> str:
+    """A hash of what checks run in: the kind of sandbox, the mounted tools, the built set-up (its folder is named by its contents)."""
+    mounted = {place: folder.name for place, folder in spec.readonly.items()}
+    setup = goal.repository.setup if goal.repository is not None else ""
+    told = json.dumps([provider.name, provider.layers, mounted, spec.path, setup], default=str, sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def keep_logs(goal: Goal, checks: Sequence[CheckResult]) -> list[CheckResult]:
+    """Each with its whole output as an artifact; nothing is stored for one that said nothing."""
+    return [check.model_copy(update={"log": _log(goal, check.output)}) if check.output else check for check in checks]
+
+
+def _log(goal: Goal, output: str) -> str:
+    stored = save_blob("check-output", output.encode("utf-8", "surrogateescape"), media_type="text/plain", goal=goal)
+    return str(stored.pk)
 
 
 def refuse_missing(checks: Sequence[CheckResult]) -> None:

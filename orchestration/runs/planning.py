@@ -10,7 +10,7 @@ from .. import services
 from ..active import ActiveRun
 from ..journal import Journal, release_connection
 from ..models import Check, Goal, Run, Step
-from ..states import CheckPhase
+from ..states import CheckOrigin, CheckPhase
 from .base import based
 from .bench import Tools, bench, open_at
 
@@ -40,7 +40,7 @@ def brief_for(run: Run, goal: Goal, seen: str) -> PlanBrief:
         context=told,
         commit=run.rollout.head,
         survey=seen,
-        checks=base_checks(goal),
+        checks=[check for check in base_checks(goal) if check.origin != CheckOrigin.HIDDEN.value],
         done=[_done(step) for step in Step.objects.filter(plan__rollout=run.rollout, plan__revision=run.revision - 1)],
         feedback=run.brief.get("feedback", ""),
     )
@@ -49,7 +49,7 @@ def brief_for(run: Run, goal: Goal, seen: str) -> PlanBrief:
 def base_checks(goal: Goal) -> list[CheckResult]:
     """The checks as they did on the base commit."""
     rows = Check.objects.filter(goal=goal, phase=CheckPhase.BASE)
-    names = [name for name in CheckResult.model_fields if name != "output"]
+    names = CheckResult.model_fields.keys() - {"output", "log"}
     return [CheckResult(**{name: getattr(row, name) for name in names}, output=row.output[-4000:]) for row in rows]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from agents.checking import HARNESS_FILES, exam_files
 from agents.contracts import CheckResult, DoneStep, Evidence, ReviewBrief, Verdict
 from agents.delivery import DeliveryProblem, deliver
-from agents.reviewer import ReflectorAgent, overrule
+from agents.reviewer import ReflectorAgent, conceal, overrule
 
 from .. import services
 from ..active import ActiveRun
@@ -16,14 +16,14 @@ from ..artifacts import DistributedArtifactStore
 from ..blobs import load_blob, save_blob
 from ..journal import Journal, release_connection
 from ..models import Call, Check, Review, Run, Step
+from ..proof import GIVEN, gating, may_differ, proven
 from ..services import Judged
-from ..states import CallKind, CallStatus, CheckOrigin, CheckPhase, RunKind
-from .bench import Bench, Tools, bench, open_at, refuse_missing
+from ..states import CallKind, CallStatus, CheckPhase, RunKind
+from .bench import Bench, Tools, bench, keep_logs, open_at, refuse_missing
 from .planning import base_checks
 
 DIFF_SHOWN = 60_000
 COMMANDS_SHOWN = 30
-GATES = frozenset({CheckOrigin.PERSON.value, CheckOrigin.DISCOVERED.value})
 
 
 def review(tools: Tools, active: ActiveRun) -> Run | None:
@@ -43,25 +43,12 @@ def review(tools: Tools, active: ActiveRun) -> Run | None:
         journal = Journal(active)
         journal.open()
         verdict = ReflectorAgent(journal.llm(tools.make_llm())).judge(_brief(run, patch, before, after))
-        verdict = overrule(verdict, gating(before, after))
+        verdict = conceal(overrule(verdict, gating(before, after)), after)
     active.check()
     stored = save_blob("patch", patch.encode("utf-8", "surrogateescape"), media_type="text/x-diff", goal=run.goal)
     branch, remarks = _deliver(tools, run, verdict, head)
-    judged = Judged(verdict, head, after, proven(after), lines, stored, branch, remarks)
+    judged = Judged(verdict, head, after, proven(before, after), lines, stored, branch, remarks)
     return services.record_review(run, judged, active.successor)
-
-
-def gating(before: Sequence[CheckResult], after: Sequence[CheckResult]) -> list[CheckResult]:
-    """The results that a verdict cannot overrule: given checks, and discovered ones that passed on the base commit."""
-    green = {check.command for check in before if check.passed}
-    return [check for check in after if check.origin == CheckOrigin.PERSON.value or check.command in green]
-
-
-def proven(after: Sequence[CheckResult]) -> bool:
-    """Verified means: a person's or a discovered check passed on this commit, and no given one failed."""
-    counting = [check for check in after if check.origin in GATES]
-    failed = any(not check.passed for check in counting if check.origin == CheckOrigin.PERSON.value)
-    return not failed and any(check.passed for check in counting)
 
 
 def _checks_on_result(place: Bench, run: Run, before: Sequence[CheckResult], head: str) -> list[CheckResult]:
@@ -70,8 +57,8 @@ def _checks_on_result(place: Bench, run: Run, before: Sequence[CheckResult], hea
         place.workspace.restore_checks(run.goal.base_sha, exam_files(before), HARNESS_FILES)
     release_connection()
     checks = place.check_all([(check.command, check.origin) for check in before if not check.missing], head)
-    refuse_missing([check for check in checks if check.origin == CheckOrigin.PERSON.value])
-    return checks
+    refuse_missing([check for check in checks if check.origin in GIVEN])
+    return keep_logs(run.goal, place.confirm(checks, may_differ(before, checks)))
 
 
 def _brief(run: Run, patch: str, before: Sequence[CheckResult], after: Sequence[CheckResult]) -> ReviewBrief:

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from ..cancelling import Confirmation, may_force, unconfirmed
 from ..models import Artifact, Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step
+from ..proof import Proof
 from ..rendering.graph import Graph, Vertex, draw
 from ..states import OPEN_ROLLOUT, CallKind, CheckPhase, GoalStatus, RunStatus, StepStatus
 from ..telling import QUIET
@@ -21,22 +22,13 @@ from ..why import why
 from .access import goals_for
 from .cancelling import cancel_proof
 from .goal_facts import facts_of
+from .proofs import proofs
 
 T = TypeVar("T")
 MOST_RUNS = 1000
 PROOF_TAIL = 2000
 LATEST_EVENTS = 10
 NOW_COMMANDS = 3
-
-
-@dataclass(frozen=True)
-class Proof:
-    """One check command, before and after."""
-
-    command: str
-    origin: str
-    before: Check | None
-    after: Check | None
 
 
 @dataclass(frozen=True)
@@ -190,13 +182,7 @@ def _proofs(goal: Goal, rollout: Rollout | None) -> list[Proof]:
     """Each given or discovered check, with its result on the base and its newest on the result; a given one also before it ran."""
     rows = Check.objects.filter(Q(rollout=rollout) | Q(rollout=None), goal=goal)
     rows = rows.exclude(phase=CheckPhase.STEP).defer("output").annotate(tail=Right("output", PROOF_TAIL))
-    before: dict[str, Check] = {}
-    after: dict[str, Check] = {}
-    for row in rows.order_by("pk"):
-        (before if row.phase == CheckPhase.BASE else after)[row.command] = row
-    commands = dict.fromkeys([*map(str, goal.checks), *before, *after])
-    given = set(map(str, goal.checks))
-    return [Proof(c, "person" if c in given else "discovered", before.get(c), after.get(c)) for c in commands]
+    return proofs(goal, rows.order_by("pk"))
 
 
 # ---- the plan's tab

@@ -47,6 +47,14 @@ def clean_checks(checks: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(cleaned))
 
 
+def clean_hidden(hidden: Sequence[str], *, beside: Sequence[str]) -> tuple[str, ...]:
+    """The checks that only the reviewer is told. One that is given openly as well hides nothing."""
+    cleaned = clean_checks(hidden)
+    if shown_too := [check for check in cleaned if check in clean_checks(beside)]:
+        raise BadInput(f"the check {shown_too[0]!r} is given openly and as a hidden one: decide for one of them")
+    return cleaned
+
+
 def clean_context(context: Mapping[str, Any] | None) -> dict[str, Any]:
     if context is None:
         return {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.contracts import CheckResult, PlanDraft, StepOutcome, Verdict
-from agents.errors import Fenced
+from agents.errors import Fenced, StaleEvidence
 from agents.text import storable
 
 from ..artifacts import value_row
@@ -123,6 +123,7 @@ def record_step(
 def record_review(run: Run, judged: Judged, successor: str = "") -> Run | None:
     verdict = judged.verdict
     with locked(run.goal_id, by=run.worker) as change:
+        _refuse_stale(run, judged)
         _keep_checks(change, run, judged.checks, CheckPhase.FINAL)
         _close(change, run, RunStatus.SUCCEEDED, commit=judged.commit, outcome=verdict.model_dump(exclude={"findings"}))
         said = verdict.model_dump(
@@ -193,6 +194,17 @@ def _refuse_strangers(run: Run, seen: Picture | None = None) -> None:
         raise Fenced(f"{run} was taken over or ended meanwhile; this report is not accepted")
 
 
+def _refuse_stale(run: Run, judged: Judged) -> None:
+    """A check proves something about the commit that it ran on, and about no other. Raises StaleEvidence."""
+    head = Rollout.objects.values_list("head", flat=True).get(pk=run.rollout_id)
+    older = [check.command for check in judged.checks if check.commit != judged.commit]
+    if judged.commit and (older or judged.commit != head):
+        what = f"the check {older[0]!r}" if older else "this review"
+        raise StaleEvidence(
+            f"{what} is older than the newest change of the files, commit {head[:10]}: it proves nothing about it"
+        )
+
+
 def _as_seen(run: Run, seen: Picture) -> Run | None:
     """The row that was read under the lock, if it is still this claim."""
     rows = seen.runs.get(run.rollout_id, [])
@@ -211,14 +223,15 @@ def _close(
 
 def _keep_checks(change: Change, run: Run, checks: Sequence[CheckResult], phase: CheckPhase) -> None:
     for check in checks:
-        row = check.model_dump(exclude={"output"})
+        row = check.model_dump(exclude={"output", "log"})
         about = {"goal": change.goal, "rollout": None if phase == CheckPhase.BASE else run.rollout, "run": run}
-        change.add(Check(**about, phase=phase, output=check.output[-OUTPUT_KEPT:], **row))
+        change.add(Check(**about, phase=phase, output=check.output[-OUTPUT_KEPT:], log_id=check.log or None, **row))
         new = "passed" if check.passed else "failed"
         data = {
             "phase": phase.value,
             "exit_code": check.exit_code,
             "command": check.command[:300],
             "origin": check.origin,
+            **({"flaky": True} if check.flaky else {}),
         }
         change.note("check.ran", phase.label, new=new, reason=check.command[:300], data=data)

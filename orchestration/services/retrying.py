@@ -38,7 +38,17 @@ def retry_goal(
         raise IllegalMove(f"goal {old.short_id} is one piece of work that a task was called with: call the task again")
     source = _source(old, rollout)
     base = _start_of(_step(source, from_step)) if from_step is not None else ""
-    what = ("text", "context", "repository", "base_ref", "checks", "allow_check_edits", "rollouts_wanted", "strategy")
+    what = (
+        "text",
+        "context",
+        "repository",
+        "base_ref",
+        "checks",
+        "hidden_checks",
+        "allow_check_edits",
+        "rollouts_wanted",
+        "strategy",
+    )
     with transaction.atomic():
         goal = Goal.objects.create(
             **{name: getattr(old, name) for name in (*what, "submitted_by")}, retry_of=old, origin="retry"

@@ -17,7 +17,7 @@ from ..models import Budget, Goal, Rollout
 from ..states import PlanOrigin, RunKind, Strategy
 from ..transitions import locked, repeatable
 from .advancing import advance
-from .cleaning import clean_checks, clean_context, clean_line, clean_text, shown
+from .cleaning import clean_checks, clean_context, clean_hidden, clean_line, clean_text, shown
 from .planning import add_plan
 from .repositories import Named, clean_script, clean_toolchain, find_place, name_repository
 
@@ -37,6 +37,7 @@ class Wish:
     context: dict[str, Any] = field(default_factory=dict)
     ref: str = ""
     checks: tuple[str, ...] = ()
+    hidden_checks: tuple[str, ...] = ()
     limits: Limits = field(default_factory=lambda: Limits(**settings.GOAL_LIMITS))
     rollouts: int = 1
     strategy: str = Strategy.EARLY_TERMINATION
@@ -53,6 +54,7 @@ def submit_goal(
     repo: Named | None = None,
     ref: str = "",
     checks: Sequence[str] = (),
+    hidden_checks: Sequence[str] = (),
     limits: Mapping[str, int] | None = None,
     rollouts: int = 1,
     strategy: str = Strategy.EARLY_TERMINATION,
@@ -65,6 +67,7 @@ def submit_goal(
 ) -> Goal:
     """Make a goal and its first run; returns at once.
 
+    `checks`: commands that prove it; `hidden_checks` are told to the reviewer alone.
     `repo`: a registered repository (its row, id or path), or a folder below REPO_ROOTS. `allow_repo`: the submitter named it on their
     own command line, so it may be any folder; only then may `setup` and `toolchain` be given. Raises BadInput with what is wrong
     and what to do.
@@ -74,6 +77,7 @@ def submit_goal(
         context=clean_context(context),
         ref=clean_line(ref, "the ref", 250),
         checks=clean_checks(checks),
+        hidden_checks=clean_hidden(hidden_checks, beside=checks),
         limits=limits_within(limits),
         rollouts=check_rollouts(rollouts),
         strategy=check_strategy(strategy),
@@ -119,6 +123,7 @@ def _submit(
             repository=name_repository(place, setup, toolchain) if place else None,
             base_ref=wish.ref,
             checks=list(wish.checks),
+            hidden_checks=list(wish.hidden_checks),
             allow_check_edits=wish.allow_check_edits,
             rollouts_wanted=wish.rollouts,
             strategy=wish.strategy,

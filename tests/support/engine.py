@@ -54,12 +54,12 @@ class Engine:
     def goal(self, text: str = "one\ntwo", **more: Any) -> Goal:
         return services.submit_goal(text, allow_repo=True, **more)
 
-    def work(self, goal: Goal, seconds: float = 40) -> Goal:
-        """Claim what is due again and again; delays of retries are not waited for."""
+    def work(self, goal: Goal, seconds: float = 40, until: Callable[[], bool] = lambda: False) -> Goal:
+        """Claim what is due again and again, to the goal's end or `until` something; delays of retries are not waited for."""
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
             goal.refresh_from_db()
-            if goal.status in TERMINAL_GOAL or (goal.status == GoalStatus.PAUSED and not self.busy(goal)):
+            if until() or goal.status in TERMINAL_GOAL or (goal.status == GoalStatus.PAUSED and not self.busy(goal)):
                 return goal
             Run.objects.filter(goal=goal, status=RunStatus.QUEUED).update(not_before=Now())
             self.worker.claim_idle()

@@ -9,8 +9,10 @@ from rest_framework import serializers
 
 from ... import story
 from ...models import Check, Goal
+from ...proof import SAID
 from ...selectors.goal_page import why_of
-from ...states import Strategy
+from ...selectors.proofs import proofs_of
+from ...states import CheckOrigin, Strategy
 from .fields import Flag, Input, JSONObject, Limits, Number, Text
 
 REPOSITORY = "id or path of a registered repository, or a path below REPO_ROOTS"
@@ -23,6 +25,12 @@ class GoalInput(Input):
     base_ref = Text(required=False, allow_blank=True, max_length=250, help_text="branch, tag or commit; empty: HEAD")
     checks = serializers.ListField(
         child=Text(max_length=2000), required=False, max_length=20, help_text="commands whose exit code 0 proves it"
+    )
+    hidden_checks = serializers.ListField(
+        child=Text(max_length=2000),
+        required=False,
+        max_length=20,
+        help_text="the same, told to the reviewer alone: no planner and no executor sees them",
     )
     limits = Limits(required=False)
     rollouts_wanted = Number(required=False, min_value=1, max_value=16)
@@ -101,13 +109,52 @@ class GoalSummary(serializers.ModelSerializer[Goal]):
         return story.headline(goal)
 
 
+class Counts(serializers.Serializer[Any]):
+    """What a check's output says in numbers."""
+
+    runner = serializers.CharField(help_text="pytest, unittest, go, cargo, node or junit")
+    passed = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    skipped = serializers.IntegerField()
+    failures = serializers.ListField(child=serializers.CharField(), help_text="what failed, where the runner names it")
+
+
 class CheckResult(serializers.ModelSerializer[Check]):
     rollout = serializers.IntegerField(source="rollout.number", default=None, allow_null=True, read_only=True)
 
     class Meta:
         model = Check
-        fields = ["phase", "origin", "command", "commit", "passed", "exit_code", "timed_out", "missing", "rollout"]
+        fields = [
+            *("phase", "origin", "command", "commit", "passed", "exit_code", "timed_out", "missing", "flaky"),
+            *("counts", "environment", "log", "rollout"),
+        ]
         read_only_fields = fields
+
+
+class ProofSide(serializers.Serializer[Any]):
+    """One check on one commit."""
+
+    passed = serializers.BooleanField()
+    exit_code = serializers.IntegerField(allow_null=True)
+    timed_out = serializers.BooleanField()
+    missing = serializers.CharField(help_text="the program that the sandbox lacks")
+    flaky = serializers.BooleanField()
+    counts = Counts(allow_null=True)
+    commit = serializers.CharField()
+    environment = serializers.CharField(help_text="a hash of what it ran in")
+    log = serializers.CharField(help_text="the artifact with its whole output")
+
+
+class ProofLine(serializers.Serializer[Any]):
+    """A check before and after."""
+
+    command = serializers.CharField()
+    origin = serializers.ChoiceField(CheckOrigin.choices)
+    turn = serializers.ChoiceField(list(SAID))
+    said = serializers.CharField(help_text="the same in words")
+    another_environment = serializers.BooleanField()
+    before = ProofSide(allow_null=True)
+    after = ProofSide(allow_null=True)
 
 
 class Cost(serializers.Serializer[Any]):
@@ -154,6 +201,8 @@ class GoalDetail(GoalSummary):
     check_results = CheckResult(many=True, read_only=True)
     context = JSONObject(read_only=True)  # type: ignore[assignment]  # fields leave the class
     checks = serializers.ListField(child=serializers.CharField(), read_only=True)
+    hidden_checks = serializers.ListField(child=serializers.CharField(), read_only=True)
+    proof = serializers.SerializerMethodField(help_text="each check before and after, and what that shows")
     selected = serializers.UUIDField(source="selected_id", allow_null=True, read_only=True, help_text="its rollout")
 
     class Meta(GoalSummary.Meta):
@@ -163,6 +212,8 @@ class GoalDetail(GoalSummary):
             "context",
             "base_sha",
             "checks",
+            "hidden_checks",
+            "proof",
             "allow_check_edits",
             "model",
             "selected",
@@ -175,6 +226,10 @@ class GoalDetail(GoalSummary):
             "why",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(ProofLine(many=True))
+    def get_proof(self, goal: Goal) -> list[dict[str, Any]]:
+        return [story.shown_proof(proof) for proof in proofs_of(goal, goal.check_results.all())]
 
     def get_why(self, goal: Goal) -> str:
         return why_of(goal)

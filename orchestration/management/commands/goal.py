@@ -57,6 +57,7 @@ class Command(BaseCommand):
             repo=options["repo"],
             ref=options["ref"],
             checks=options["check"],
+            hidden_checks=options["hidden_check"],
             limits=limits_of(options),
             rollouts=options["rollouts"],
             strategy=options["strategy"],
