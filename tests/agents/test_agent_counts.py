@@ -30,8 +30,8 @@ test result: FAILED. 4 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; 
 test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
 """
 NODE = "not ok 2 - price is wrong\n# tests 3\n# pass 2\n# fail 1\n# skipped 0\n"
-JEST = "  ● shop › price\nTests:       1 failed, 1 skipped, 5 passed, 7 total\nTime: 1 s\n"
-VITEST = " × shop > price\n      Tests  1 failed | 4 passed (5)\n"
+JEST = "  ● shop price\nTests:       1 failed, 1 skipped, 5 passed, 7 total\nTime: 1 s\n"
+VITEST = " ✕ shop > price\n      Tests  1 failed | 4 passed (5)\n"
 MOCHA = "  5 passing (12ms)\n  1 pending\n  2 failing\n"
 
 
@@ -46,7 +46,7 @@ MOCHA = "  5 passing (12ms)\n  1 pending\n  2 failing\n"
         (GO_PACKAGES, "go", (2, 1, 0), []),
         (CARGO, "cargo", (5, 1, 2), ["shop::price"]),
         (NODE, "node", (2, 1, 0), ["price is wrong"]),
-        (JEST, "node", (5, 1, 1), ["shop › price"]),
+        (JEST, "node", (5, 1, 1), ["shop price"]),
         (VITEST, "node", (4, 1, 0), ["shop > price"]),
         (MOCHA, "node", (5, 2, 1), []),
     ],

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from agents.contracts import CheckResult, Evidence, ReviewBrief, Verdict
+from agents.contracts import CheckResult, Evidence, Finding, ReviewBrief, Verdict
 from agents.llm.scripted import ScriptedLLM
-from agents.reviewer import ReflectorAgent, overrule
+from agents.reviewer import ReflectorAgent, conceal, overrule
 
 GREEN = CheckResult(command="make test", passed=True, exit_code=0)
 RED = CheckResult(command="make test", passed=False, exit_code=2, output="2 failed")
@@ -138,3 +138,32 @@ def test_checks_in_another_shape_are_shown_as_they_are() -> None:
     brief = ReflectorAgent().brief_of({"checks": [{"name": "make", "result": "red"}]})
     assert brief.checks_after == []
     assert '"result": "red"' in brief.evidence[-1].output
+
+
+HIDDEN = CheckResult(
+    command="make exam", origin="hidden", passed=False, exit_code=2, output="expected 42 coins, got 41\nok\n"
+)
+
+
+def test_a_hidden_check_overrules_without_being_told() -> None:
+    ruled = overrule(Verdict(action="complete", reasoning="fine"), [HIDDEN])
+    assert ruled.action == "retry_with_changes"
+    assert "a hidden check fails (exit code 2)" in ruled.reasoning
+    assert "exam" not in ruled.reasoning + ruled.suggested_changes
+    assert "42" not in ruled.suggested_changes
+
+
+@pytest.mark.parametrize("field", ["reasoning", "suggested_changes"])
+def test_what_a_hidden_check_prints_is_taken_out_of_what_the_work_is_told(field: str) -> None:
+    said = Verdict(action="retry_with_changes", **{field: "`make exam` says: expected 42 coins, got 41"})
+    assert getattr(conceal(said, [HIDDEN]), field) == "`[hidden]` says: [hidden]"
+
+
+def test_what_an_open_check_prints_as_well_is_no_secret() -> None:
+    said = Verdict(action="retry_same", reasoning="expected 42 coins, got 41")
+    assert conceal(said, [HIDDEN, HIDDEN.model_copy(update={"origin": "person", "command": "make test"})]) == said
+
+
+def test_a_finding_tells_nothing_either() -> None:
+    finding = Finding(file="a.py", line=3, text="expected 42 coins, got 41")
+    assert conceal(Verdict(action="stop", findings=[finding]), [HIDDEN]).findings[0].text == "[hidden]"

@@ -32,6 +32,7 @@ def test_a_goal_is_accepted_and_can_be_looked_at(api: Api, ada: User, tmp_path: 
         "repository": str(place.pk),
         "base_ref": "main",
         "checks": ["python3 -m unittest"],
+        "hidden_checks": ["make exam"],
         "limits": {"calls": 20, "seconds": 600},
         "rollouts_wanted": 2,
         "strategy": "best_of_n",
@@ -48,12 +49,17 @@ def test_a_goal_is_accepted_and_can_be_looked_at(api: Api, ada: User, tmp_path: 
         "repository",
         "base_ref",
         "checks",
+        "hidden_checks",
         "strategy",
         "allow_check_edits",
         "rollouts_wanted",
     ):
         assert shown[name] == asked[name], name
     assert (shown["status"], shown["owner"], shown["origin"]) == ("planning", "ada", "api")
+    assert [(line["command"], line["origin"], line["turn"]) for line in shown["proof"]] == [
+        ("python3 -m unittest", "person", "pending"),
+        ("make exam", "hidden", "pending"),
+    ]
     assert shown["title"] == "Make the tests pass and keep them so"
     assert (shown["cost"]["max_calls"], shown["cost"]["max_seconds"], shown["cost"]["usd"]) == (20, 600, None)
     assert Goal.objects.get().submitted_by == ada
@@ -72,7 +78,8 @@ def test_a_repository_is_named_by_its_id_or_its_path(api: Api, tmp_path: Path, n
     [
         ({}, "/text"), ({"text": ""}, "/text"), ({"text": 5}, "/text"), ({"text": None}, "/text"), ([], "/"),
         ("text", "/"), (None, "/"), ({"text": "x", "chekcs": []}, "/chekcs"), ({"text": "x", "checks": "ls"}, "/checks"),
-        ({"text": "x", "checks": [5]}, "/checks/0"), ({"text": "x", "context": []}, "/context"),
+        ({"text": "x", "checks": [5]}, "/checks/0"), ({"text": "x", "hidden_checks": "ls"}, "/hidden_checks"),
+        ({"text": "x", "context": []}, "/context"),
         ({"text": "x", "limits": {"calls": "many"}}, "/limits/calls"), ({"text": "x", "limits": {"calls": 0}}, "/limits/calls"),
         ({"text": "x", "limits": {"dollars": 1}}, "/limits/dollars"), ({"text": "x", "rollouts_wanted": True}, "/rollouts_wanted"),
         ({"text": "x", "rollouts_wanted": 17}, "/rollouts_wanted"), ({"text": "x", "strategy": "luck"}, "/strategy"),

@@ -48,6 +48,7 @@ def test_a_goal_with_everything(owner: Client, ada: User, shop: Repository) -> N
         "text": "Sell more\r\nwithout lying",
         "ref": "main",
         "checks": "make test\r\n\r\n  make lint  \r\n",
+        "hidden_checks": " make exam \r\n",
         "allow_check_edits": "on",
         "calls": "20",
         "tokens": "1000",
@@ -60,6 +61,7 @@ def test_a_goal_with_everything(owner: Client, ada: User, shop: Repository) -> N
     goal = Goal.objects.get()
     assert (answer.status_code, answer.headers["Location"]) == (302, f"/goals/{goal.pk}/")
     assert (goal.text, goal.checks) == ("Sell more\nwithout lying", ["make test", "make lint"])
+    assert goal.hidden_checks == ["make exam"]
     assert (goal.repository, goal.base_ref, goal.rollouts_wanted) == (shop, "main", 3)
     assert (goal.strategy, goal.allow_check_edits) == ("best_of_n", True)
     assert (goal.submitted_by, goal.origin) == (ada, "panel")
@@ -174,13 +176,29 @@ def test_hostile_text_comes_back_as_text(owner: Client) -> None:
 
 
 def test_it_is_filled_from_an_earlier_goal(owner: Client, submit: Any, shop: Repository) -> None:
-    wish = {"checks": ["make test", "make lint"], "ref": "main", "limits": {"calls": 7}, "allow_check_edits": True}
+    wish: dict[str, Any] = {
+        "checks": ["make test", "make lint"],
+        "hidden_checks": ["make exam"],
+        "ref": "main",
+        "limits": {"calls": 7},
+        "allow_check_edits": True,
+    }
     old = submit("Sell <more>", repo=shop, context={"ticket": 9}, rollouts=2, strategy="best_of_n", **wish)
     sent = values(owner, f"{PAGE}?from={old.pk}")
     assert (sent["text"], sent["calls"], sent["tokens"]) == ("Sell <more>", "7", "")
     owner.post(PAGE, sent)
     new = Goal.objects.exclude(pk=old.pk).get()
-    same = ("text", "context", "repository", "base_ref", "checks", "allow_check_edits", "rollouts_wanted", "strategy")
+    same = (
+        "text",
+        "context",
+        "repository",
+        "base_ref",
+        "checks",
+        "hidden_checks",
+        "allow_check_edits",
+        "rollouts_wanted",
+        "strategy",
+    )
     assert {name: getattr(new, name) for name in same} == {name: getattr(old, name) for name in same}
     assert Budget.objects.get(goal=new).max_calls == 7
 
