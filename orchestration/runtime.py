@@ -183,7 +183,8 @@ class Worker:
         say_hello(self.name, self.queues, self.active.slots, sandbox, model, self._needs)
         release_connection()
         self.keep_alive()
-        self._repeat(self._housekeep, settings.HOUSEKEEPER_SECONDS)
+        # the first look is at once: what was queued while no worker ran has no message
+        self._repeat(self._housekeep, settings.HOUSEKEEPER_SECONDS, first_after=0)
         log.info("worker %s: sandbox %s, model %s", self.name, sandbox, model or "(none)")
         log.info("worker %s: housekeeper and heartbeat run", self.name)
 
@@ -191,11 +192,16 @@ class Worker:
         """Start the heartbeat alone: enough for a process that works only what it is called with."""
         self._repeat(self._heartbeat, settings.LEASE_SECONDS / 6)
 
-    def _repeat(self, job: Callable[[], None], seconds: float) -> None:
-        threading.Thread(target=self._every, args=(seconds, job), daemon=True, name=job.__name__.strip("_")).start()
+    def _repeat(self, job: Callable[[], None], seconds: float, first_after: float | None = None) -> None:
+        first = seconds if first_after is None else first_after
+        threading.Thread(
+            target=self._every, args=(first, seconds, job), daemon=True, name=job.__name__.strip("_")
+        ).start()
 
-    def _every(self, seconds: float, job: Callable[[], None]) -> None:
-        while not self._ended.wait(seconds):
+    def _every(self, first: float, seconds: float, job: Callable[[], None]) -> None:
+        wait = first
+        while not self._ended.wait(wait):
+            wait = seconds
             try:
                 job()
             except Exception:

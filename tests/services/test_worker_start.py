@@ -51,6 +51,15 @@ def test_a_database_without_tables_is_refused_with_the_variable(installation: In
     assert "DATABASE_URL" in said
 
 
+def test_what_was_queued_while_no_worker_ran_and_without_a_message_begins_with_the_first_worker(
+    installation: Installation,
+) -> None:
+    nobody = "redis://127.0.0.1:1/0"
+    installation.manage("goal", "submit", "Write a note", REDIS_URL=nobody, CELERY_BROKER_URL=nobody)
+    installation.worker(LLM_BASE_URL=installation.serve_model(writes_a_file).url, HOUSEKEEPER_SECONDS="600")
+    installation.ended(Goal.objects.get())
+
+
 def test_the_queues_keys_carry_the_installation(installation: Installation) -> None:
     installation.worker()
     assert until(lambda: bool(list(client(installation).scan_iter("compymac:*_kombu*"))))
