@@ -16,7 +16,11 @@ from .warm import Warm
 
 STARTS_WITHIN = 60.0
 STOPS_WITHIN = 30.0  # a worker's drain, with what Celery adds
-WORKER = (sys.executable, "-m", "compymac_site", "worker", "--loglevel=info")
+WORKER = (
+    *(sys.executable, "-m", "compymac_site", "worker", "--loglevel=info"),
+    # what workers know of each other is in the database; looking for the others is a second before the first message
+    *("--without-mingle", "--without-gossip"),
+)
 # Asks the kernel for a signal at the end of the parent, then becomes the program. (A preexec_fn is not safe beside threads.)
 BOUND = """
 import ctypes, os, sys

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import secrets
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from django.conf import settings
 
 TEXT = """\
 # Settings of this installation, made by its first start. Keep this file secret. The environment wins over what stands here;
@@ -54,3 +58,10 @@ def make(path: Path) -> bool:
         with suppress(FileNotFoundError):
             Path(draft).unlink()
     return True
+
+
+def read_settings_anew() -> None:
+    """What `.env` and the environment say now; for a process that has just begun, and where nothing has used them yet."""
+    module = importlib.reload(sys.modules[os.environ["DJANGO_SETTINGS_MODULE"]])
+    for name in filter(str.isupper, dir(module)):
+        setattr(settings, name, getattr(module, name))

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import BufferedReader, TextIOWrapper
 
-from django.conf import settings
+from .envfile import read_settings_anew
 
 # What worker, beat and panel import; by name, since this module is below all of them.
 PROGRAMS = (
@@ -140,7 +140,7 @@ def _be(order: Order, files: Sequence[int], parent: int) -> None:
     os.chdir(order.folder)
     os.environ.clear()
     os.environ.update(order.env)
-    _read_settings_anew()
+    read_settings_anew()  # they were read before the environment had the address of our own Redis
     gc.enable()
     sys.argv = [order.module, *order.words, *map(str, files[1:])]
     runpy.run_module(order.module, run_name="__main__", alter_sys=True)
@@ -161,10 +161,3 @@ def _write_to(file: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(write_through=True)
-
-
-def _read_settings_anew() -> None:
-    """They were read before the environment had the address of our own Redis."""
-    module = importlib.reload(sys.modules[os.environ["DJANGO_SETTINGS_MODULE"]])
-    for name in filter(str.isupper, dir(module)):
-        setattr(settings, name, getattr(module, name))

@@ -41,8 +41,7 @@ class Command(BaseCommand):
         if made:
             self.stdout.write(f"▸ {settings.ENV_FILE} is made, with random keys.")
             self.stdout.flush()
-            if not options["only_env"]:
-                os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606 - begin again, with these settings
+            envfile.read_settings_anew()
         if options["only_env"]:
             return
         key_is_default = settings.SECRET_KEY == settings.INSECURE_KEY
