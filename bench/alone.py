@@ -1,4 +1,4 @@
-"""What is measured without the peers: memory, a cold start, a database full of goals, growth, and the real sandbox."""
+"""What is measured without the peers: memory, a cold start, a database full of goals, and the real sandbox."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from threading import Thread
 from typing import Any
 
-from django.db import connection
-from django.utils import timezone
+import psycopg
 
+from agents.llm.demo_model import brief_in
 from agents.llm.demo_server import serve
 from bench.machine import BASE, Machine
-from bench.measure import median, pss_mb, tree
-from bench.peers.common import Shape
+from bench.measure import cpu_seconds, median, pss_mb, tree
 from bench.table import Figure, within
-from orchestration.models import Event, Goal
 from orchestration.redis_server import free_port
-from tests.support.models import writes_a_file
+from tests.support.models import role, say, step, writes_a_file
 
 
 @contextmanager
@@ -46,10 +45,13 @@ def embedded(here: Machine, name: str, **settings: str) -> Iterator[tuple[subpro
 
 
 def start(words: list[str], env: dict[str, str], log: Any = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    return start_process([sys.executable, "manage.py", *words], env, log)
+
+
+def start_process(words: list[str], env: dict[str, str], log: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "manage.py", *words], cwd=BASE, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        start_new_session=True,
-    )  # fmt: skip
+        words, cwd=BASE, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    )
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -87,11 +89,8 @@ def cold_start(to: Any) -> list[Figure]:
     for n in range(2):
         with embedded(to.machine, f"cold{n}", LLM_BASE_URL=model.url) as (_, env):
             began = time.monotonic()
-            submit = [sys.executable, "manage.py", "goal", "submit", "one step", "--watch"]
-            done = subprocess.run(submit, cwd=BASE, env=env, capture_output=True, timeout=120, check=False)
+            _goal(env, 1)
             took.append(time.monotonic() - began)
-            if done.returncode:
-                raise RuntimeError(done.stderr.decode()[-2000:])
     model.shutdown()
     model.server_close()
     return [within("first finished goal after a cold start, real sandbox (without the migration)", "s", min(took), 5)]
@@ -120,35 +119,50 @@ def full(to: Any) -> list[Figure]:
     ]
 
 
-def growth(to: Any) -> list[Figure]:
-    """The time per step while the database fills with ended goals, and while the events of the very goal do."""
-
-    def hop() -> float:
-        return 1000 * median([h for _ in range(4) for h in to.ours.run(Shape(20)).hops])
-
-    hop()
-    points = [(Goal.objects.count(), hop())]
-    copies: list[Goal] = []
-    for wanted in (1_000, 10_000):
-        copies += _ended_goals(wanted - Goal.objects.count())
-        points.append((wanted, hop()))
-    Event.objects.filter(goal__in=[goal.pk for goal in copies]).delete()
-    Goal.objects.filter(pk__in=[goal.pk for goal in copies]).delete()
-    note = ", ".join(f"{goals}: {ms:.2f}" for goals, ms in points)
-    return [Figure("time per step with 10,000 goals in the database", "ms", points[-1][1], note=f"{note} ms")]
-
-
-def _ended_goals(number: int) -> list[Goal]:
-    now = timezone.now()
-    goals = [
-        Goal(text="ended", status="cancelled", cancelled_at=now, ended_at=now, event_seq=10) for _ in range(number)
+def real_step(to: Any) -> list[Figure]:
+    """A step as people have it: sandbox, git, three journaled model calls, a command. The model is a script, in this process."""
+    model = serve(answerer=one_after_another)
+    Thread(target=model.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    url = to.machine.database_of("real")
+    with embedded(to.machine, "real", LLM_BASE_URL=model.url, DATABASE_URL=url) as (process, env):
+        _answers(env["PORT"])
+        _goal(env, 2)  # warm
+        used = cpu_seconds([process.pid])
+        _goal(env, REAL_STEPS)
+        used = cpu_seconds([process.pid]) - used
+    model.shutdown()
+    model.server_close()
+    with psycopg.connect(url) as database:
+        begun = [row[0] for row in database.execute(BEGUN).fetchall()]
+    hops = [(b - a).total_seconds() * 1000 for a, b in pairwise(begun[-REAL_STEPS:])]
+    note = "sandbox, git, 3 journaled calls, 1 command"
+    return [
+        Figure("time per real step in a chain of 10, p50", "ms", median(hops), note=note),
+        Figure(
+            "CPU per real step (with plan and review, workers, sandboxes, web, beat)", "ms", 1000 * used / REAL_STEPS
+        ),
     ]
-    Goal.objects.bulk_create(goals, batch_size=1000)
-    told = [Event(goal=goal, seq=n, kind="goal.note") for goal in goals for n in range(1, 11)]
-    Event.objects.bulk_create(told, batch_size=5000)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")  # what autovacuum does within a minute
-    return goals
+
+
+REAL_STEPS = 10
+BEGUN = "SELECT started_at FROM orchestration_run WHERE kind = 'step' ORDER BY started_at"
+
+
+def one_after_another(request: Any) -> Any:
+    """`writes_a_file`, and each step waits for the one before."""
+    if role(request) != "planner":
+        return writes_a_file(request)
+    lines = brief_in(request["messages"])["goal"].splitlines()
+    steps = [step(n, line, dependencies=[n - 1] if n else []) for n, line in enumerate(lines)]
+    return say({"summary": "one after another", "steps": steps})
+
+
+def _goal(env: dict[str, str], steps: int) -> None:
+    text = "\n".join(f"note {n}" for n in range(steps))
+    submit = [sys.executable, "manage.py", "goal", "submit", text, "--watch"]
+    done = subprocess.run(submit, cwd=BASE, env=env, capture_output=True, timeout=180, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode()[-2000:])
 
 
 def _answers(port: str, seconds: float = 60) -> None:
@@ -165,5 +179,5 @@ ALONE: dict[str, Callable[[Any], list[Figure]]] = {
     "memory": memory,
     "cold_start": cold_start,
     "full": full,
-    "growth": growth,
+    "real_step": real_step,
 }

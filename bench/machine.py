@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 BASE = Path(__file__).resolve().parents[1]
-DATABASES = ("dbos_peer", "langgraph_peer", "growth", "large")
+DATABASES = ("dbos_peer", "langgraph_peer", "prefect_peer", "large", "real")
 
 
 @dataclass(frozen=True, slots=True)

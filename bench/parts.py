@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -11,9 +12,11 @@ from typing import Any
 import httpx
 
 from bench.alone import ALONE
+from bench.growth import growth
 from bench.machine import Machine
 from bench.measure import median, percentile
 from bench.peers.common import Shape
+from bench.prefect import prefect
 from bench.systems import Result
 from bench.table import Figure, against, within
 from orchestration.services import submit_goal
@@ -150,5 +153,8 @@ PARTS: dict[str, Callable[[Context], list[Figure]]] = {
     "cpu": cpu,
     "first_byte": first_byte,
     **ALONE,
+    "growth": growth,
+    "prefect": prefect,
 }
-WITH_PEERS = {"chain", "rate", "shapes", "flight"}
+WITH_PEERS = {"chain", "rate", "shapes", "flight", "growth"}
+ASKED_FOR = () if os.environ.get("BENCH_ALL") else ("prefect",)  # what a whole run leaves out

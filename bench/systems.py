@@ -201,6 +201,10 @@ class Ours:
         took = [(ended - created).total_seconds() for created, ended, _, _ in rows]
         return Result(took, self._marks.take(), seconds, used.since())
 
+    def hops(self) -> list[float]:
+        """Of the steps since the last look."""
+        return Result([], self._marks.take(), 0.0).hops
+
     def stop(self) -> None:
         for worker in self._workers:
             worker.terminate()
