@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One row. `met` None: a figure without a target. `rounds`: the same figure of each round, where there was more than one."""
+    """One row. `met` None: a figure without a target."""
 
     name: str
     unit: str
@@ -19,6 +19,7 @@ class Figure:
     peers: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
     lower_is_better: bool = True
+    load: float = 0.0  # of the machine when it was measured: above the number of cores, a time is too long and only its ratios count
 
     def ratio(self, peer: str) -> float:
         return self.ours / self.peers[peer] if self.peers[peer] else float("inf")
