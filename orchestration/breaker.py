@@ -46,6 +46,15 @@ def failed(was: Standing, rules: Rules, *, since_last: float | None = None, aske
     return Standing(BreakerStatus.OPEN, failures, 0, _wait(rules, 0, asked))
 
 
+def costs_an_attempt(was: str, doubts: int, rules: Rules) -> bool:
+    """Is a run's failure its own? Not while the dependency is known to be away, and not for the first few times before that is known.
+
+    `was`: the breaker's status when it came; `doubts`: how often this run has failed at a closed breaker since its last own answer.
+    If others' answers keep it closed, it is this request that fails: such a run ends, and holds nobody for ever.
+    """
+    return was == BreakerStatus.CLOSED and doubts >= rules.failures
+
+
 def is_due(status: str, *, probe_due: bool, is_probed: bool) -> bool:
     """May a run be let through now? `is_probed`: the run that was let through last is still at work; there is one at a time."""
     if status == BreakerStatus.HALF_OPEN:

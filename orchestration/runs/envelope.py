@@ -48,8 +48,8 @@ def _report(active: ActiveRun, error: BaseException) -> None:
                 log.info("%s: %s", run, error)
             case Cancelled():
                 services.stand_down(run, str(error), let_go=not active.sandboxes)
-            case Transient(outage_of=str(away)) if away and _is_open(away, error):
-                services.stand_down(run, f"waiting for {away}: {error}"[:2000], delay=1.0)
+            case Transient(outage_of=str(away)) if away and _waits(run, away, error):
+                log.info("%s waits for %s: %s", run, away, error)
             case SandboxBusy():
                 services.stand_down(run, str(error), delay=error.retry_after or 0.0)
             case SandboxLost():
@@ -72,6 +72,5 @@ def _report(active: ActiveRun, error: BaseException) -> None:
         log.info("%s was taken over before it could say: %s", run, error)
 
 
-def _is_open(away: str, error: Transient) -> bool:
-    """Tell the breaker. Open: the run waits for it, with its attempt unspent; closed: `retry` decides, as for any other error."""
-    return services.report_outage(away, str(error), asked=error.retry_after)
+def _waits(run: Run, away: str, error: Transient) -> bool:
+    return services.wait_out(run, away, str(error), asked=error.retry_after)

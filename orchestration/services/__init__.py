@@ -1,7 +1,7 @@
 """The verbs of the engine: each is one transaction (or one pass of many), and the only place where rows of the work are written."""
 
 from .advancing import advance_goal
-from .breaking import close_breaker, heard_from, probe, report_outage
+from .breaking import close_breaker, heard_from, probe, report_outage, wait_out
 from .claiming import claim, current_head, pull, still_mine
 from .controlling import cancel_goal, lose_sandbox, pause_goal, resume_goal, stand_down
 from .people import Opened, invite, login_link, look_at_link, person, person_in_charge, use_link
@@ -79,5 +79,6 @@ __all__ = [
     "sweep",
     "take_turn",
     "use_link",
+    "wait_out",
     "wake_forgotten",
 ]

@@ -13,32 +13,59 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Max, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from .. import breaker
 from ..errors import NotFound
-from ..models import Breaker, Run
-from ..states import BreakerStatus, RunStatus
+from ..models import Breaker, Call, Event, Run
+from ..retry import backoff
+from ..states import BreakerStatus, CallKind, CallStatus, RunStatus
 from ..transitions import move_breaker, repeatable
 from .claiming import pull
+from .controlling import stand_down
 from .sweeping import wake_forgotten
 
 log = logging.getLogger(__name__)
 LONGEST_ERROR = 500
+HELD = 1.0  # seconds; a run that is held is looked at again by whoever tries
+DOUBT = "doubtful"  # of a run's event: it was given back although nobody knew of an outage
 
 _suspect: set[str] = set()  # what this process has reported, or is trying: its next answer is news
 
 
+def wait_out(run: Run, name: str, error: str, *, asked: float | None = None) -> bool:
+    """A run met an outage of `name`: tell the breaker. True: the run is given back without an attempt, and waits.
+
+    False: its own request is what fails, while others are answered; `retry` decides about it, as about any other error.
+    """
+    was, doubts = report_outage(name, error, asked=asked), _doubts(run)
+    if breaker.costs_an_attempt(was, doubts, breaker.rules_of(settings.BREAKER)):
+        return False
+    known = was != BreakerStatus.CLOSED  # then it is the breaker that says when
+    delay = HELD if known else backoff(doubts + 1, asked)
+    stand_down(run, f"waiting for {name}: {error}"[:2000], delay=delay, about={} if known else {DOUBT: True})
+    return True
+
+
+def _doubts(run: Run) -> int:
+    """How often it was given back by a breaker that was closed, since its last own answer."""
+    answers = Call.objects.filter(run=run, kind=CallKind.LLM, status=CallStatus.DONE)
+    since = answers.aggregate(last=Max("ended_at"))["last"] or run.queued_at
+    back = Event.objects.filter(goal=run.goal_id, kind="run.status", new=RunStatus.QUEUED, at__gte=since)
+    return back.filter(**{"data__run": str(run.pk), f"data__{DOUBT}": True}).count()
+
+
 @repeatable
-def report_outage(name: str, error: str, *, asked: float | None = None) -> bool:
-    """A run met it. True: the breaker is open (this opened it, or found it so), and the run waits without an attempt."""
+def report_outage(name: str, error: str, *, asked: float | None = None) -> str:
+    """Somebody met it. The breaker's status until now: whether it was known to be away."""
     name = name[:300]
     _suspect.add(name)
     with transaction.atomic():
         Breaker.objects.bulk_create([Breaker(name=name)], ignore_conflicts=True)
         row = Breaker.objects.select_for_update(no_key=True).get(pk=name)
+        was = row.status
         after = breaker.failed(
             breaker.Standing(row.status, row.failures, row.probes),
             breaker.rules_of(settings.BREAKER),
@@ -46,7 +73,7 @@ def report_outage(name: str, error: str, *, asked: float | None = None) -> bool:
             asked=asked,
         )
         _record(row, after, error)
-    return after.status != BreakerStatus.CLOSED
+    return was
 
 
 def _record(row: Breaker, after: breaker.Standing, error: str) -> None:

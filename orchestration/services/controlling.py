@@ -144,10 +144,12 @@ def _raise_limits(goal: Goal, limits: Mapping[str, int]) -> dict[str, int]:
 
 
 @repeatable
-def stand_down(run: Run, reason: str, *, delay: float = 0.0, let_go: bool = False) -> None:
+def stand_down(
+    run: Run, reason: str, *, delay: float = 0.0, let_go: bool = False, about: Mapping[str, Any] | None = None
+) -> None:
     """A run that was told to stop, or that has to wait for the world: given back without a loss, or ended with its goal.
 
-    `let_go`: its sandboxes are gone for certain.
+    `let_go`: its sandboxes are gone for certain. `about`: more for its event.
     """
     with locked(run.goal_id, by=run.worker) as change:
         now = Run.objects.select_related("rollout").get(pk=run.pk)
@@ -155,7 +157,7 @@ def stand_down(run: Run, reason: str, *, delay: float = 0.0, let_go: bool = Fals
             return
         due = {"not_before": Now() + timedelta(seconds=delay)} if delay else {}
         gone = {"sandbox_gone_at": timezone.now()} if let_go else {}
-        end_or_requeue(change, now, reason, **due, **gone)
+        end_or_requeue(change, now, reason, about, **due, **gone)
         advance(change)
 
 
@@ -182,9 +184,10 @@ def count_loss(change: Change, run: Run, lost: str, reason: str, **fields: Any) 
         end_or_requeue(change, run, reason, **after)
 
 
-def end_or_requeue(change: Change, run: Run, reason: str, **fields: Any) -> None:
+def end_or_requeue(change: Change, run: Run, reason: str, more: Mapping[str, Any] | None = None, **fields: Any) -> None:
     """The same Run again for somebody else, or its end where nothing may be begun any more."""
-    about = {"run": str(run.pk), "attempt": run.attempt, **({"step": run.step.index} if run.step else {})}
+    step = {"step": run.step.index} if run.step else {}
+    about = {"run": str(run.pk), "attempt": run.attempt, **step, **(more or {})}
     stopping = change.goal.cancelled_at is not None or run.rollout.status == RolloutStatus.CANCELLING
     if stopping or change.goal.is_terminal:
         change.move(run, RunStatus.CANCELLED, reason=reason, data=about, **fields)

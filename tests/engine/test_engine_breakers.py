@@ -18,7 +18,7 @@ from orchestration import services
 from orchestration.errors import NotFound
 from orchestration.models import Breaker, Goal, Run
 from orchestration.services import breaking
-from orchestration.states import GoalStatus
+from orchestration.states import OPEN_GOAL, GoalStatus
 from tests.support.engine import Engine
 from tests.support.installation import story, until
 from tests.support.models import writes_a_file
@@ -68,14 +68,13 @@ class TestOutage:
         goals = [engine.goal(f"goal {n}") for n in range(6)]
         assert work_until(engine, is_open)
         assert work_until(engine, lambda: breaker().probes >= 2), "it is tried, and fails"
-        errored = Run.objects.filter(status="errored").count()
-        assert errored <= 1, "only what came before it opened (BREAKER_FAILURES - 1)"
+        assert not Run.objects.filter(status="errored").exists(), "no attempt is spent, not even before it opened"
         assert not Goal.objects.filter(status=GoalStatus.FAILED).exists()
         recovers(model)
         assert work_until(engine, lambda: not Goal.objects.exclude(status="succeeded").exists(), 60), "\n".join(
             story(goal) for goal in goals
         )
-        assert Run.objects.filter(status="errored").count() == errored
+        assert not Run.objects.exclude(attempt=1).exists()
         assert breaker().status == "closed"
         assert (breaker().failures, breaker().probe_at, breaker().opened_at) == (0, None, None)
 
@@ -165,12 +164,48 @@ class TestWhatDoesNotOpenIt:
         assert not Breaker.objects.exists()
 
     def test_an_answer_in_between_ends_the_row(self, engine: Engine, model: DemoServer) -> None:
-        model.faults = Faults(nth=4, status=500)  # the last call of the step and that of the review
+        model.faults = Faults(nth=4, status=500)  # the last call of the step, once more, and that of the review
         goal = engine.work(engine.goal("one"))
         assert goal.status == "succeeded", story(goal)
         assert breaker().status == "closed"
         assert breaker().opened_at is None
-        assert Run.objects.filter(status="errored").count() == 2
+        assert not Run.objects.filter(status="errored").exists()
+
+
+class TestARequestThatAlwaysFails:
+    """Its server answers everybody else: the goal ends, and holds nobody for ever."""
+
+    @pytest.mark.parametrize("failures", [1, 2])
+    def test_its_goal_ends_while_others_succeed(
+        self, engine: Engine, model: DemoServer, settings: Any, failures: int
+    ) -> None:
+        settings.BREAKER |= {"failures": failures}
+        book = model.book
+        model.book = lambda request: book(request) and "poison" in str(request["messages"])  # type: ignore[method-assign]
+        poisoned = engine.goal("poison")
+
+        def ended() -> bool:
+            if not Goal.objects.exclude(pk=poisoned.pk).exclude(status="succeeded").exists():
+                engine.goal("another one")
+            Run.objects.filter(status="queued").update(not_before=Now())
+            Breaker.objects.update(probe_at=Now())
+            return Goal.objects.get(pk=poisoned.pk).is_terminal
+
+        assert work_until(engine, ended, 60), story(poisoned)
+        assert Goal.objects.get(pk=poisoned.pk).status == "failed"
+        assert Run.objects.filter(goal=poisoned, status="errored").count() == 4, "retry decides: broke four times"
+        back = poisoned.events.filter(kind="run.status", new="queued", data__doubtful=True)
+        assert back.count() == 4 * failures
+        assert work_until(engine, lambda: not Goal.objects.filter(status__in=OPEN_GOAL).exists(), 60)
+        assert not Goal.objects.exclude(pk=poisoned.pk).exclude(status="succeeded").exists()
+
+    def test_an_answer_of_its_own_ends_the_doubt(self, engine: Engine, model: DemoServer, settings: Any) -> None:
+        settings.BREAKER |= {"failures": 1}
+        model.faults = Faults(nth=2, status=500)  # every call of the step fails once
+        goal = engine.goal("one")
+        assert work_until(engine, lambda: Goal.objects.filter(status="succeeded").exists()), story(goal)
+        assert goal.events.filter(data__doubtful=True).count() >= 3
+        assert not Run.objects.exclude(attempt=1).exists()
 
 
 def test_while_all_is_well_it_costs_no_statement(engine: Engine, model: DemoServer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestration.breaker import NO_ROW, Rules, Standing, failed, is_due, rules_of
+from orchestration.breaker import NO_ROW, Rules, Standing, costs_an_attempt, failed, is_due, rules_of
 
 RULES = Rules(failures=3, first=5, longest=60)
 
@@ -53,6 +53,23 @@ def test_one_failure_opens_it_where_one_is_enough() -> None:
 )
 def test_one_run_at_a_time_is_let_through(status: str, probe_due: bool, is_probed: bool, let_through: bool) -> None:
     assert is_due(status, probe_due=probe_due, is_probed=is_probed) is let_through
+
+
+@pytest.mark.parametrize(
+    ("was", "doubts", "costs"),
+    [
+        ("closed", 0, False),  # it may be the first to meet an outage
+        ("closed", 2, False),  # the third failure in a row is what opens it
+        ("closed", 3, True),  # others were answered meanwhile, or it were open: it is this request
+        ("closed", 9, True),
+        ("open", 0, False),
+        ("open", 9, False),
+        ("half_open", 0, False),
+        ("half_open", 9, False),
+    ],
+)
+def test_a_failure_costs_an_attempt_where_the_request_is_to_blame(was: str, doubts: int, *, costs: bool) -> None:
+    assert costs_an_attempt(was, doubts, RULES) is costs
 
 
 def test_settings_that_make_no_sense_are_bounded() -> None:
