@@ -21,7 +21,7 @@ from orchestration.blobs import load_blob
 from orchestration.errors import IllegalMove
 from orchestration.invariants import Violation
 from orchestration.models import Call, Goal, Run
-from orchestration.states import TERMINAL_GOAL, CallKind, CallStatus
+from orchestration.states import TERMINAL_GOAL, TERMINAL_RUN, CallKind, CallStatus
 from tests.support.installation import story
 
 from .plan import Accepted, Plan
@@ -65,6 +65,7 @@ def submit(plan: Plan) -> Accepted:
 def cancel_one(accepted: Accepted) -> bool:
     """One that is still open: from now on it may end cancelled."""
     with suppress(DatabaseError):
+        connection.close()  # it may be one of before a crash of the database
         for goal in Goal.objects.filter(pk__in=accepted.plain).exclude(status__in=TERMINAL_GOAL).order_by("?")[:1]:
             accepted.plain.remove(str(goal.pk))
             accepted.cancelled.append(str(goal.pk))
@@ -74,14 +75,18 @@ def cancel_one(accepted: Accepted) -> bool:
     return False
 
 
-def await_end(accepted: Accepted, seconds: float) -> float:
-    """Until all have ended, at most so long; how long it took."""
-    began = time.monotonic()
-    while time.monotonic() - began < seconds:
+def await_end(accepted: Accepted, patience: float) -> float:
+    """Until all have ended, or nothing was recorded for so long; how long it took."""
+    began = moved = time.monotonic()
+    before = -1
+    while time.monotonic() - moved < patience:
         with suppress(DatabaseError):
             connection.close()  # it may be one of before a crash of the database
             if not Goal.objects.filter(pk__in=accepted.all).exclude(status__in=TERMINAL_GOAL).exists():
                 break
+            ended = Run.objects.filter(status__in=TERMINAL_RUN).count()
+            if ended != before:
+                before, moved = ended, time.monotonic()
         time.sleep(0.25)
     return time.monotonic() - began
 
@@ -131,6 +136,7 @@ def _left(system: System) -> list[str]:
             sandboxes.sweep(root)
             found += [f"a sandbox is left: {folder}" for folder in root.glob("box-*")]
             found += [f"process {pid} is left of {root}" for pid, _ in processes_in(Path(root))]
+        found += [f"process {pid} is left of {machine.folder}" for pid in machine.processes()]
     return found
 
 

@@ -25,6 +25,7 @@ class Machine:
         self.folder, self._env = folder, env
         folder.mkdir()
         folder.chmod(0o711)
+        self._frozen: dict[int, threading.Timer] = {}
         self._supervisor = self._start(signal.SIGKILL)
 
     def _start(self, farewell: signal.Signals) -> subprocess.Popen[bytes]:
@@ -64,19 +65,22 @@ class Machine:
         return True
 
     def freeze(self, seconds: float) -> bool:
-        """SIGSTOP for a while: the process lives, and does nothing."""
+        """SIGSTOP for a while: the process lives, and does nothing. It wakes up, whatever has become of its supervisor meanwhile."""
         pid = self._signal_worker(signal.SIGSTOP)
         if pid:
-            threading.Timer(seconds, self._thaw, (pid,)).start()
+            self._frozen[pid] = threading.Timer(seconds, self._thaw, (pid, _started(pid)))
+            self._frozen[pid].start()
         return bool(pid)
 
-    def _thaw(self, pid: int) -> None:
-        if self.worker_pid == pid:
-            os.kill(pid, signal.SIGCONT)
+    def _thaw(self, pid: int, started: str) -> None:
+        if started and _started(pid) == started:  # else the number is somebody else's by now
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def stop(self, within: float = 40.0) -> int:
         """SIGTERM; its exit code. What does not end is killed."""
-        self._signal_worker(signal.SIGCONT)
+        for timer in self._frozen.values():
+            timer.join()
         self._supervisor.terminate()
         try:
             return self._supervisor.wait(within)
@@ -86,9 +90,26 @@ class Machine:
             self._supervisor.wait()
             return -9
 
+    def processes(self) -> list[int]:
+        """Whatever runs with this machine's folders: nothing, once it has stopped."""
+        ours = f"WORKSPACES_DIR={self._env['WORKSPACES_DIR']}\0".encode()
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if ours in (process / "environ").read_bytes():
+                    found.append(int(process.name))
+        return found
+
     @property
     def log(self) -> str:
         return (self.folder / "worker.log").read_text(errors="replace")
+
+
+def _started(pid: int) -> str:
+    """When the process with this number was started; empty where there is none."""
+    with suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return ""
 
 
 class System:

@@ -25,7 +25,7 @@ class Plan:
     refused: int = 0
     failing: float = 0.2
     think: float = 0.4
-    patience: float = 120.0  # seconds of peace in which all must have ended
+    patience: float = 120.0  # seconds of peace in which nothing has ended, and not all have: then they never will
     seed: int = 1
 
     def scaled(self, minutes: float) -> Plan:
@@ -49,7 +49,7 @@ class Plan:
 QUICK = Plan()
 LONG = Plan(
     goals=200, seconds=1600, kills=510, redis_losses=20, database_restarts=5, freezes=20, drains=20, cancels=30,
-    best_of_3=40, refused=5, think=2.0, patience=300,
+    best_of_3=40, refused=5, think=2.0,
 )  # fmt: skip
 
 

@@ -52,6 +52,8 @@ def strike(plan: Plan, system: System, machines: list[Machine], cancel: Callable
         match kind:
             case "worker":
                 hit = machine.kill_worker()
+                if not hit:  # it is just starting one: then that is what dies
+                    kind, hit = "supervisor", machine.kill_supervisor(signal.SIGKILL)
             case "supervisor":
                 hit = machine.kill_supervisor(chance.choice((signal.SIGKILL, signal.SIGTERM)))
             case "redis":
