@@ -1,4 +1,4 @@
-"""PURE: what of a cancelled goal is over for certain, and since when. Facts go in, one line for each thing comes out."""
+"""PURE: what of a goal that stops is over for certain, and since when. Facts go in, one line for each thing comes out."""
 
 from __future__ import annotations
 

@@ -333,7 +333,7 @@ class GoalView:
     gate: Gate
     strategy: str
     rollouts: tuple[Candidate, ...]
-    held: bool = False  # it was cancelled, and something of it is not confirmed to be over
+    held: bool = False  # it is stopping, and something of it is not confirmed to be over
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +365,7 @@ def decide_goal(view: GoalView) -> GoalDecision:
         return GoalDecision(GoalStatus.CANCELLED, "cancelled")
     if best is not None:
         losers = tuple(rollout.id for rollout in live)
-        status = GoalStatus.CANCELLING if live else GoalStatus.SUCCEEDED
+        status = GoalStatus.CANCELLING if live or view.held else GoalStatus.SUCCEEDED
         return GoalDecision(status, best.reason, best.id, best.verified, losers)
     if not live:
         if all(rollout.status == RolloutStatus.CANCELLED for rollout in view.rollouts):

@@ -15,7 +15,7 @@ from .cancelling import may_force, unconfirmed
 from .errors import BadInput, NotFound
 from .models import Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step, Worker
 from .proof import Proof
-from .selectors.cancelling import cancel_proof
+from .selectors.cancelling import cancel_proof, stopping_since
 from .selectors.goal_page import why_of
 from .selectors.proofs import proofs_of
 from .selectors.take_overs import TakeOver, take_overs_in
@@ -105,12 +105,13 @@ def story(goal: Goal) -> dict[str, Any]:
 
 
 def cancel(goal: Goal) -> dict[str, Any] | None:
-    """What of a cancelled goal is over for certain, and since when; None where nobody asked to cancel it."""
-    if goal.cancelled_at is None:
+    """What of a goal that stops is over for certain, and since when; None where nothing was asked to stop."""
+    asked = stopping_since(goal)
+    if asked is None:
         return None
     found = cancel_proof(goal)
     return {
-        "asked_at": goal.cancelled_at.isoformat(),
+        "asked_at": asked.isoformat(),
         "confirmations": [
             {
                 "what": one.what,

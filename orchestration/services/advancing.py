@@ -53,7 +53,7 @@ def advance(change: Change, seen: Picture | None = None) -> None:
             for rollout in seen.rollouts:
                 if rollout.status in OPEN_ROLLOUT:
                     _advance_rollout(change, seen, rollout)
-            if change.goal.cancelled_at is not None:  # or what they had reserved would hold the goal
+            if change.goal.status == GoalStatus.CANCELLING:  # or what they had reserved would hold the goal
                 lose_abandoned_calls(change.goal)
             _decide_goal(change, seen)
     except Exception as error:

@@ -17,10 +17,10 @@ from orchestration.cancelling import REQUEST, RESERVED, SANDBOX
 from orchestration.errors import IllegalMove
 from orchestration.models import Budget, Call, Event, Goal, Run
 from orchestration.selectors.cancelling import cancel_proof
-from orchestration.states import CallStatus, GoalStatus, Queue, RunStatus
+from orchestration.states import CallStatus, GoalStatus, Queue, RolloutStatus, RunStatus
 from tests.support.engine import Engine
-from tests.support.installation import until
-from tests.support.models import Gated, writes_a_file
+from tests.support.installation import story, until
+from tests.support.models import Answer, Gated, Request, role, writes_a_file
 
 
 class SlowToGo:
@@ -115,6 +115,58 @@ def test_a_run_that_ended_just_before_is_waited_for_until_its_sandbox_is_gone(en
     slow.may_go.set()
     assert ends(goal)
     assert unconfirmed(goal) == []
+
+
+class OneIsLate:
+    """Of two rollouts one gets its first review only when `open` is set."""
+
+    def __init__(self) -> None:
+        self.open, self._asked, self._lock = threading.Event(), 0, threading.Lock()
+
+    def __call__(self, request: Request) -> Answer:
+        if role(request) == "reviewer":
+            with self._lock:
+                self._asked += 1
+                late = self._asked == 2
+            if late:
+                self.open.wait(60)
+        return writes_a_file(request)
+
+
+def raced(engine: Engine, model: OneIsLate) -> Goal:
+    """A goal with two rollouts, one of which has won."""
+    engine.serve(model)
+    goal = engine.goal("one", rollouts=2, checks=["test -f note-0.txt"])
+    won = goal.rollouts.filter(status=RolloutStatus.SUCCEEDED)
+    assert until(lambda: engine.worker.claim_idle() >= 0 and won.exists(), 60), story(goal)
+    assert Goal.objects.get(pk=goal.pk).selected == won.get()
+    return goal
+
+
+def test_a_decided_race_waits_for_the_sandboxes_of_its_losers(engine: Engine) -> None:
+    slow, model = SlowToGo(engine.worker.tools.provider, "step"), OneIsLate()
+    engine.use(slow)  # type: ignore[arg-type]
+    goal = raced(engine, model)
+    assert status(goal) == GoalStatus.CANCELLING
+    engine.worker._heartbeat()
+    assert until(lambda: not goal.runs.filter(status=RunStatus.RUNNING).exists(), 20), story(goal)
+    services.advance_goal(goal.pk)
+    assert status(goal) == GoalStatus.CANCELLING, "its step was recorded long ago, and its sandbox is still there"
+    assert SANDBOX in unconfirmed(goal)
+    slow.may_go.set()
+    assert until(lambda: status(goal) == GoalStatus.SUCCEEDED, 20), story(goal)
+    assert cancel_proof(Goal.objects.get(pk=goal.pk)) == []
+    model.open.set()
+
+
+def test_a_decided_race_does_not_wait_for_a_worker_that_is_dead(engine: Engine) -> None:
+    model = OneIsLate()
+    goal = raced(engine, model)
+    Run.objects.filter(goal=goal).update(lease_until=Now() - timedelta(seconds=1))
+    services.sweep()
+    assert until(lambda: services.sweep() and status(goal) == GoalStatus.SUCCEEDED, 10), story(goal)
+    assert Budget.objects.get(goal=goal).reserved_tokens == 0
+    model.open.set()
 
 
 def test_force_is_refused_before_its_time_and_to_a_goal_that_nobody_cancelled(engine: Engine) -> None:

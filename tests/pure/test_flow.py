@@ -212,6 +212,13 @@ class TestGoal:
         )
         assert race(late, first, open_) == GoalDecision("cancelling", "why 2", "r2", True, ("r3",))
 
+    def test_the_goal_waits_until_the_end_of_its_losers_is_confirmed(self) -> None:
+        tried = GoalView(
+            "cancelling", "open", "early_termination", (attempt(1, "succeeded", True), attempt(2, "cancelled"))
+        )
+        assert decide_goal(replace(tried, held=True)) == GoalDecision("cancelling", "why 1", "r1", True)
+        assert decide_goal(tried) == GoalDecision("succeeded", "why 1", "r1", True)
+
     def test_an_unverified_success_ends_nobody_early(self) -> None:
         assert race(attempt(1, "succeeded"), attempt(2, "running")) == GoalDecision("running")
 
