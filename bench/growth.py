@@ -67,7 +67,8 @@ def among_goals(to: Any) -> tuple[Points, Points]:
 def _ended_goals(number: int) -> list[Goal]:
     now = timezone.now()
     goals = [
-        Goal(text="ended", status="cancelled", cancelled_at=now, ended_at=now, event_seq=10) for _ in range(number)
+        Goal(team=team, text="ended", status="cancelled", cancelled_at=now, ended_at=now, event_seq=10)
+        for _ in range(number)
     ]
     Goal.objects.bulk_create(goals, batch_size=1000)
     told = [Event(goal=goal, seq=n, kind="goal.note") for goal in goals for n in range(1, 11)]

@@ -33,12 +33,14 @@ ROUNDS = 15
 
 def seed(owner: Any, queued: int, running: int, finished: int, events: int) -> None:
     """Rows as the engine leaves them, in bulk."""
-    now = timezone.now()
+    now, team = timezone.now(), services.default_team()
     states = ["queued"] * queued + ["running"] * running + ["succeeded"] * finished
     goals, rollouts, plans, steps, runs = [], [], [], [], []
     for n, state in enumerate(states):
         ended = now if state == "succeeded" else None
-        goal = Goal(id=uuid.uuid4(), text=f"goal number {n}", status=state, submitted_by=owner, ended_at=ended)
+        goal = Goal(
+            id=uuid.uuid4(), team=team, text=f"goal number {n}", status=state, submitted_by=owner, ended_at=ended
+        )
         goal.event_seq = events if state == "succeeded" else 0
         rollout = Rollout(goal=goal, status=state, ended_at=ended)
         plan = Plan(rollout=rollout, revision=1, sha256="0" * 64)

@@ -10,8 +10,9 @@ from django import forms
 from django.conf import settings
 
 from .budget import NAMES
-from .models import Goal, Repository
-from .selectors.access import goals_for, repositories_for
+from .models import Goal, Repository, Team
+from .roles import Action
+from .selectors.access import goals_for, repositories_where, teams_where
 from .states import Strategy
 
 LIMITS = tuple(NAMES)
@@ -25,6 +26,7 @@ class NewGoal(forms.Form):
     key = forms.CharField(max_length=64)
     earlier = forms.ModelChoiceField(Goal.objects.none(), required=False)  # its context comes along
     text = forms.CharField(required=False, strip=False)
+    team = forms.ModelChoiceField(Team.objects.none(), required=False)  # where there are several
     repository = forms.ModelChoiceField(Repository.objects.none(), required=False)
     path = forms.CharField(required=False)
     ref = forms.CharField(required=False)
@@ -36,7 +38,8 @@ class NewGoal(forms.Form):
 
     def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["repository"].queryset = repositories_for(user).order_by("path")  # type: ignore[attr-defined]
+        self.fields["team"].queryset = teams_where(user, Action.SUBMIT)  # type: ignore[attr-defined]
+        self.fields["repository"].queryset = repositories_where(user, Action.SUBMIT)  # type: ignore[attr-defined]
         self.fields["earlier"].queryset = goals_for(user)  # type: ignore[attr-defined]
         for name in LIMITS:
             self.fields[name] = forms.IntegerField(required=False, min_value=1, max_value=settings.GOAL_LIMITS[name])
@@ -46,6 +49,7 @@ class NewGoal(forms.Form):
         said = self.cleaned_data
         return {
             "text": said["text"].replace("\r\n", "\n"),
+            "team": said["team"],
             "context": said["earlier"].context if said["earlier"] else None,
             "repo": said["repository"] or said["path"] or None,
             "ref": said["ref"],
@@ -71,12 +75,13 @@ def first_values(user: Any, earlier: Goal | None, repository: str = "") -> dict[
     """What an empty form holds: a key of its own, the only repository if there is one, or an earlier goal's wishes."""
     values: dict[str, Any] = {"key": uuid.uuid4().hex, "rollouts": 1, "strategy": Strategy.EARLY_TERMINATION.value}
     if earlier is None:
-        offered = list(repositories_for(user)[:2])
+        offered = list(repositories_where(user, Action.SUBMIT)[:2])
         return values | {"repository": repository or (offered[0].pk if len(offered) == 1 else None)}
     budget = earlier.budget
     caps = {name: getattr(budget, f"max_{name}") for name in LIMITS}
     return values | {
         "earlier": earlier.pk,
+        "team": earlier.team_id,
         "text": earlier.text,
         "repository": earlier.repository_id,
         "ref": earlier.base_ref,

@@ -4,6 +4,7 @@ OrchestrationError
 ├── BadInput          what a person or a program handed in cannot be used
 │   └── KeyReused     an idempotency key that belongs to another request
 ├── NotFound          no such goal, artifact …
+├── NotAllowed        whoever asks may see it, and may not do this to it
 ├── IllegalMove       a status that this row cannot take now
 ├── RequestInFlight   the same request, under the same key, is being answered right now
 ├── GoalFailed        a piece of work called by hand did not succeed
@@ -30,6 +31,10 @@ class KeyReused(BadInput):
 
 class NotFound(OrchestrationError):
     """There is no such row."""
+
+
+class NotAllowed(OrchestrationError):
+    """Whoever asks has no role that allows it."""
 
 
 class IllegalMove(OrchestrationError):

@@ -18,8 +18,8 @@ POLL = 0.1
 class DistributedOrchestrator:
     """Hand goals to the workers of this installation.
 
-    `context` may hold `repo` (a folder, named by you who call this), `ref`, `checks` (a list of commands), `limits`; the rest is told
-    to the agents as it is. `timeout` is in seconds.
+    `context` may hold `repo` (a folder, named by you who call this), `ref`, `checks` (a list of commands), `limits`, and `team` where
+    there are several; the rest is told to the agents as it is. `timeout` is in seconds.
     """
 
     def __init__(self, timeout: float = 7200.0) -> None:
@@ -73,9 +73,9 @@ class DistributedOrchestrator:
 
     def _submit(self, goal: str, context: Mapping[str, Any] | None, **more: Any) -> Goal:
         told = dict(context or {})
-        for name, argument in (("repo", "repo"), ("ref", "ref"), ("checks", "checks"), ("limits", "limits")):
+        for name in ("repo", "ref", "checks", "limits", "team"):
             if name in told:
-                more[argument] = told.pop(name)
+                more[name] = told.pop(name)
         return services.submit_goal(goal, context=told, origin="python", allow_repo=True, **more)
 
     def _wait(self, goal_id: Any, done: Callable[[Goal], bool]) -> Goal:

@@ -68,6 +68,7 @@ def summary(goal: Goal) -> dict[str, Any]:
     """One goal as a row of a list."""
     return {
         "id": str(goal.pk),
+        "team": goal.team.name,
         "status": goal.status,
         "headline": headline(goal),
         "verified": goal.verified,

@@ -19,6 +19,8 @@ from .. import services
 from ..attachments import artifact_attachment
 from ..errors import NotFound, OrchestrationError
 from ..models import Artifact, Goal
+from ..roles import Action
+from ..selectors.access import artifacts_for, require
 from ..services.once import retry_once
 from .readonly import ReadOnly, link, may_operate
 
@@ -36,9 +38,11 @@ class Acting(ReadOnly):
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return may_operate(request, self.model)
 
-    def each(self, request: HttpRequest, rows: QuerySet[Any], act: Callable[[Any], str]) -> None:
+    def each(self, request: HttpRequest, rows: QuerySet[Any], action: Action, act: Callable[[Any], str]) -> None:
+        """Here, too, it is the role in the row's team that says who may."""
         for row in rows:
             try:
+                require(request.user, action, row.team_id)
                 self.message_user(request, f"{row}: {act(row)}", messages.SUCCESS)
             except OrchestrationError as error:
                 self.message_user(request, f"{row}: {error}", messages.ERROR)
@@ -46,10 +50,21 @@ class Acting(ReadOnly):
 
 @admin.register(Goal)
 class GoalAdmin(Acting):
-    list_display = ("short_id", "status", "verified", "text", "repository", "model", "origin", "created_at", "ended_at")
-    list_filter = ("status", "verified", "origin", "strategy")
+    list_display = (
+        "short_id",
+        "team",
+        "status",
+        "verified",
+        "text",
+        "repository",
+        "model",
+        "origin",
+        "created_at",
+        "ended_at",
+    )
+    list_filter = (("team", admin.RelatedOnlyFieldListFilter), "status", "verified", "origin", "strategy")
     search_fields = ("id", "text", "reason")
-    list_select_related = ("repository",)
+    list_select_related = ("repository", "team")
     action_form = ReasonForm
     actions = ("cancel", "pause", "retry")
     below: ClassVar[tuple[tuple[str, str], ...]] = (
@@ -64,17 +79,26 @@ class GoalAdmin(Acting):
     @admin.action(description="Cancel the selected goals", permissions=["operate"])
     def cancel(self, request: HttpRequest, goals: QuerySet[Goal]) -> None:
         by, reason = request.user.get_username(), request.POST.get("reason", "")
-        self.each(request, goals, lambda goal: f"is {services.cancel_goal(goal.pk, by=by, reason=reason).status}")
+        self.each(
+            request,
+            goals,
+            Action.CANCEL,
+            lambda goal: f"is {services.cancel_goal(goal.pk, by=by, reason=reason).status}",
+        )
 
     @admin.action(description="Pause the selected goals", permissions=["operate"])
     def pause(self, request: HttpRequest, goals: QuerySet[Goal]) -> None:
         by, reason = request.user.get_username(), request.POST.get("reason", "") or "paused in the admin"
-        self.each(request, goals, lambda goal: f"is {services.pause_goal(goal.pk, by=by, reason=reason).status}")
+        self.each(
+            request, goals, Action.PAUSE, lambda goal: f"is {services.pause_goal(goal.pk, by=by, reason=reason).status}"
+        )
 
     @admin.action(description="Retry the selected goals", permissions=["operate"])
     def retry(self, request: HttpRequest, goals: QuerySet[Goal]) -> None:
         key = request.POST.get("key") or uuid4().hex
-        self.each(request, goals, lambda goal: f"its retry is {retry_once(key, goal.pk, by=request.user)}")
+        self.each(
+            request, goals, Action.RETRY, lambda goal: f"its retry is {retry_once(key, goal.pk, by=request.user)}"
+        )
 
 
 @admin.register(Artifact)
@@ -98,6 +122,6 @@ class ArtifactAdmin(ReadOnly):
         if not self.has_view_permission(request):
             raise Http404
         try:
-            return artifact_attachment(get_object_or_404(Artifact.objects.defer("data"), pk=pk))
+            return artifact_attachment(get_object_or_404(artifacts_for(request.user), pk=pk))
         except NotFound as error:
             raise Http404(str(error)) from error

@@ -13,10 +13,15 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from ..rendering.text import visible
+from ..models import ApiToken, IdempotencyKey
+from ..rendering.text import visible as without_lies
+from ..selectors.access import TEAM, visible
 
 # never loaded for a list, unless it is a column there (a due time has a short `outcome` too)
 HEAVY = {"data", "output", "brief", "context", "request", "answer", "outcome", "error"}
+
+
+PERSONAL = {ApiToken, IdempotencyKey}
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -41,7 +46,7 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
         return self.hidden
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows = super().get_queryset(request)
+        rows = staff_rows(super().get_queryset(request), request.user)
         names = {field.name for field in rows.model._meta.concrete_fields}
         one = bool(getattr(request.resolver_match, "kwargs", {}).get("object_id"))
         return rows.defer(*(set(self.hidden) if one else HEAVY - set(self.list_display)) & names)
@@ -73,11 +78,18 @@ def honest(answer: HttpResponse) -> HttpResponse:
     """The page without characters that lie about the text around them: here, since the admin writes its cells by itself."""
 
     def clean(page: Any) -> None:
-        page.content = visible(page.content.decode())
+        page.content = without_lies(page.content.decode())
 
     if isinstance(answer, TemplateResponse):
         answer.add_post_render_callback(clean)
     return answer
+
+
+def staff_rows(rows: QuerySet[Any], user: Any) -> QuerySet[Any]:
+    """Of staff who are no superusers: their teams' rows, their own programs' and, of what is the installation's, all."""
+    if rows.model in TEAM:
+        return visible(rows, user)
+    return rows.filter(user=user.pk) if rows.model in PERSONAL and not user.is_superuser else rows
 
 
 def may_operate(request: HttpRequest, model: type[Model]) -> bool:

@@ -73,10 +73,26 @@ listed(
 )
 listed(
     models.Repository,
-    "path setup_allowed toolchain created_at",
+    "path team setup_allowed toolchain created_at",
     search="path",
     filters="setup_allowed",
+    related="team",
     below="goals recurring_goals",
+)
+listed(models.Team, "name created_at", search="name", below="memberships goals repositories recurring_goals events")
+listed(
+    models.Membership,
+    "user team role created_at",
+    search="user__username team__name",
+    filters="role",
+    related="team user",
+)
+listed(
+    models.TeamEvent,
+    "team kind subject old new by at",
+    search="subject by",
+    filters="kind",
+    related="team",
 )
 listed(
     models.Breaker,

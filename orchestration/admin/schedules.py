@@ -10,6 +10,7 @@ from django.http import HttpRequest
 
 from .. import services
 from ..models import RecurringGoal
+from ..roles import Action
 from ..selectors.schedules import in_words, upcoming
 from .goals import Acting, ReasonForm
 
@@ -18,6 +19,7 @@ from .goals import Acting, ReasonForm
 class RecurringGoalAdmin(Acting):
     list_display = (
         "name",
+        "team",
         "cron",
         "words",
         "zone",
@@ -28,9 +30,9 @@ class RecurringGoalAdmin(Acting):
         "paused_at",
         "last_due_at",
     )
-    list_filter = ("overlap", "missed")
+    list_filter = (("team", admin.RelatedOnlyFieldListFilter), "overlap", "missed")
     search_fields = ("id", "name", "text")
-    list_select_related = ("owner",)
+    list_select_related = ("owner", "team")
     action_form = ReasonForm
     actions = ("run_now", "pause", "resume")
     readonly_fields: ClassVar[Any] = ("go_on", "next_times")
@@ -51,7 +53,9 @@ class RecurringGoalAdmin(Acting):
     @admin.action(description="Run the selected schedules now", permissions=["operate"])
     def run_now(self, request: HttpRequest, schedules: QuerySet[RecurringGoal]) -> None:
         by = request.user.get_username()
-        self.each(request, schedules, lambda row: f"{services.run_now(row.pk, by=by)} is submitted")
+        self.each(
+            request, schedules, Action.MANAGE_SCHEDULES, lambda row: f"{services.run_now(row.pk, by=by)} is submitted"
+        )
 
     @admin.action(description="Pause the selected schedules", permissions=["operate"])
     def pause(self, request: HttpRequest, schedules: QuerySet[RecurringGoal]) -> None:
@@ -60,8 +64,10 @@ class RecurringGoalAdmin(Acting):
         def act(row: RecurringGoal) -> str:
             return f"paused by {services.pause_schedule(row.pk, by=by, reason=reason).paused_by}"
 
-        self.each(request, schedules, act)
+        self.each(request, schedules, Action.MANAGE_SCHEDULES, act)
 
     @admin.action(description="Resume the selected schedules", permissions=["operate"])
     def resume(self, request: HttpRequest, schedules: QuerySet[RecurringGoal]) -> None:
-        self.each(request, schedules, lambda row: f"{services.resume_schedule(row.pk)} goes on")
+        self.each(
+            request, schedules, Action.MANAGE_SCHEDULES, lambda row: f"{services.resume_schedule(row.pk)} goes on"
+        )

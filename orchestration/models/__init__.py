@@ -14,6 +14,7 @@ from .repositories import Repository
 from .reviews import Review
 from .runs import Run
 from .schedules import Occurrence, RecurringGoal
+from .teams import Membership, Team, TeamEvent
 
 __all__ = [
     "ApiToken",
@@ -27,6 +28,7 @@ __all__ = [
     "IdempotencyKey",
     "Installation",
     "Lease",
+    "Membership",
     "Occurrence",
     "Plan",
     "RecurringGoal",
@@ -35,5 +37,7 @@ __all__ = [
     "Rollout",
     "Run",
     "Step",
+    "Team",
+    "TeamEvent",
     "Worker",
 ]

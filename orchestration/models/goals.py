@@ -15,6 +15,7 @@ class Goal(models.Model):
     """Later edits of anything it was made from do not change it. Its status follows from its rollouts (`flow.decide_goal`)."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    team = models.ForeignKey("Team", on_delete=models.PROTECT, related_name="goals")
     text = models.TextField()
     context = models.JSONField(default=dict, blank=True)
     repository = models.ForeignKey("Repository", null=True, blank=True, on_delete=models.PROTECT, related_name="goals")

@@ -8,14 +8,15 @@ from django.db import models
 
 
 class Repository(models.Model):
-    """A local git repository that somebody with the right to read it has named.
+    """A local git repository that somebody with the right to read it has named, for one team; another may have the same folder.
 
     `setup`: shell commands that build its environment (design: run once, with network, outside the agent's control); they run only
     while `setup_allowed`. `toolchain`: host folders that are mounted read-only and whose `bin` is put on PATH.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    path = models.CharField(max_length=1000, unique=True)
+    team = models.ForeignKey("Team", on_delete=models.PROTECT, related_name="repositories")
+    path = models.CharField(max_length=1000)
     setup = models.TextField(blank=True, default="")
     setup_allowed = models.BooleanField(default=False)
     toolchain = models.JSONField(default=list, blank=True)
@@ -26,6 +27,7 @@ class Repository(models.Model):
 
     class Meta:
         verbose_name_plural = "repositories"
+        constraints = [models.UniqueConstraint(fields=["team", "path"], name="repository_path_unique")]
 
     def __str__(self) -> str:
         return self.path

@@ -15,6 +15,7 @@ class RecurringGoal(models.Model):
     """`cron` (five fields) is meant in `zone`; `last_due_at` is the newest due time that was dealt with."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    team = models.ForeignKey("Team", on_delete=models.PROTECT, related_name="recurring_goals")
     name = models.CharField(max_length=120)
     cron = models.CharField(max_length=120, help_text="minute hour day-of-month month day-of-week: 30 2 * * *")
     zone = models.CharField(max_length=60, default="UTC", help_text="an IANA time zone: Europe/Berlin")

@@ -16,10 +16,11 @@ from ..cancelling import Confirmation, may_force, unconfirmed
 from ..models import Artifact, Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step
 from ..proof import Proof
 from ..rendering.graph import Graph, Vertex, draw
+from ..roles import Action, may
 from ..states import OPEN_ROLLOUT, CallKind, CheckPhase, GoalStatus, RunStatus, StepStatus
 from ..telling import QUIET
 from ..why import why
-from .access import goals_for
+from .access import goals_for, with_role
 from .cancelling import cancel_proof
 from .goal_facts import facts_of
 from .proofs import proofs
@@ -63,6 +64,7 @@ class GoalHead:
     why: str
     counts: dict[str, int]
     cancel: Sequence[Confirmation]
+    role: str | None = None
 
     @property
     def seq(self) -> int:
@@ -88,20 +90,23 @@ class GoalHead:
 
     @property
     def can(self) -> dict[str, bool]:
-        """Which acts a person may try now; the services have the last word."""
+        """Which acts this person may try now; the services have the last word."""
         over, status = self.goal.is_terminal, self.goal.status
+        cancel = may(self.role, Action.CANCEL)
+        pauses = not self.goal.is_gated or (status == GoalStatus.PAUSED and self.goal.finishes_running)
         return {
-            "cancel": not over and self.goal.cancelled_at is None,
-            "force": status == GoalStatus.CANCELLING and may_force(self.goal.cancelled_at, timezone.now()),
-            "pause": not self.goal.is_gated or (status == GoalStatus.PAUSED and self.goal.finishes_running),
-            "resume": status == GoalStatus.PAUSED,
-            "retry": over,
+            "cancel": cancel and not over and self.goal.cancelled_at is None,
+            "force": cancel and status == GoalStatus.CANCELLING and may_force(self.goal.cancelled_at, timezone.now()),
+            "pause": may(self.role, Action.PAUSE) and pauses,
+            "resume": may(self.role, Action.RESUME) and status == GoalStatus.PAUSED,
+            "retry": may(self.role, Action.RETRY) and over,
         }
 
 
 def goal_head(user: Any, goal_id: Any, *, rollout: int | None = None, revision: int | None = None) -> GoalHead:
     """Raises Http404 for a goal that this user may not see, and for a rollout or revision that there is not."""
-    goals = goals_for(user).select_related("repository", "submitted_by", "budget", "retry_of")
+    mine = goals_for(user).select_related("repository", "submitted_by", "budget", "retry_of", "team")
+    goals = with_role(mine, user)
     goal = get_object_or_404(goals, pk=goal_id)
     rollouts = list(Rollout.objects.filter(goal=goal).order_by("number"))
     shown = _shown_rollout(goal, rollouts, rollout)
@@ -123,6 +128,7 @@ def goal_head(user: Any, goal_id: Any, *, rollout: int | None = None, revision: 
         why=why(facts_of(goal, shown, runs, [(proof.before, proof.after) for proof in proofs], unconfirmed(cancel))),
         counts=_counts(goal),
         cancel=cancel,
+        role=goal.role,
     )
 
 

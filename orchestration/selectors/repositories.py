@@ -29,4 +29,7 @@ def repository_rows(user: Any) -> list[RepositoryRow]:
         .annotate(n=Count("pk"), last=Max("created_at"))
         .order_by()
     }
-    return [RepositoryRow(row, *used.get(row.pk, (0, None))) for row in repositories_for(user).order_by("path")]
+    return [
+        RepositoryRow(row, *used.get(row.pk, (0, None)))
+        for row in repositories_for(user).select_related("team").order_by("path")
+    ]

@@ -31,6 +31,7 @@ from .scheduling import (
 )
 from .submitting import submit_goal, submit_piece
 from .sweeping import sweep, take_turn, wake_forgotten
+from .teams import add_member, change_role, create_team, default_team, member_of, remove_member, team_of_machine
 
 __all__ = [
     "Base",
@@ -39,20 +40,25 @@ __all__ = [
     "Merged",
     "Opened",
     "Rebuilt",
+    "add_member",
     "add_schedule",
     "advance_goal",
     "artifact_id",
     "cancel_goal",
+    "change_role",
     "change_schedule",
     "claim",
     "close_breaker",
+    "create_team",
     "current_head",
+    "default_team",
     "draft_of",
     "heard_from",
     "invite",
     "login_link",
     "look_at_link",
     "lose_sandbox",
+    "member_of",
     "pause_goal",
     "pause_schedule",
     "person",
@@ -65,6 +71,7 @@ __all__ = [
     "record_plan",
     "record_review",
     "record_step",
+    "remove_member",
     "remove_schedule",
     "report_outage",
     "resume_goal",
@@ -78,6 +85,7 @@ __all__ = [
     "submit_piece",
     "sweep",
     "take_turn",
+    "team_of_machine",
     "use_link",
     "wait_out",
     "wake_forgotten",

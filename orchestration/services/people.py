@@ -20,6 +20,8 @@ from django.utils.encoding import force_bytes
 from django.utils.http import base36_to_int, urlsafe_base64_decode, urlsafe_base64_encode
 
 from ..errors import BadInput, NotFound
+from ..roles import Role
+from .teams import add_member, default_team, team_of_machine
 
 
 class LinkTokens(PasswordResetTokenGenerator):
@@ -67,7 +69,9 @@ def person_in_charge(name: str = "") -> User:
     if first is not None:
         return first
     wanted = name or os.environ.get("DJANGO_SUPERUSER_USERNAME") or _own_name()
-    made = _new(wanted, os.environ.get("DJANGO_SUPERUSER_EMAIL", ""), admin=True)
+    with transaction.atomic():
+        made = _new(wanted, os.environ.get("DJANGO_SUPERUSER_EMAIL", ""), admin=True)
+        add_member(default_team(), made, Role.ADMIN, by="shell")
     if password := os.environ.get("DJANGO_SUPERUSER_PASSWORD"):
         made.set_password(password)
         made.save(update_fields=["password"])
@@ -84,9 +88,15 @@ def person(name: str) -> User:
     return found
 
 
-def invite(*, name: str, email: str = "", admin: bool = False) -> str:
-    """A new user without a password, and the link with which they set one. Raises BadInput when the name is taken or unfit."""
-    return _link(_new(name, email, admin), INVITATION, "")
+def invite(*, name: str, email: str = "", admin: bool = False, team: str = "", role: str = "") -> str:
+    """A new user without a password, and the link with which they set one; in the only team, unless another is named.
+
+    `admin`: a superuser. Raises BadInput when the name is taken or unfit, and when the team must be named; NotFound for none such.
+    """
+    with transaction.atomic():
+        user = _new(name, email, admin)
+        add_member(team_of_machine(team), user, role or (Role.ADMIN if admin else Role.OPERATOR), by="shell")
+    return _link(user, INVITATION, "")
 
 
 def login_link(user: User, *, base: str = "") -> str:

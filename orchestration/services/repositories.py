@@ -1,4 +1,4 @@
-"""Repositories: named by somebody who may read them, on a command line of this machine; then everybody may start goals from them."""
+"""Repositories: named by somebody who may read them, on a command line of this machine; then their team may start goals from them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from ..errors import BadInput, NotFound
-from ..models import Goal, RecurringGoal, Repository
+from ..models import Goal, RecurringGoal, Repository, Team
 from ..transitions import repeatable
 from .cleaning import printable, shown
+from .teams import team_of_machine
 
 Named = Repository | UUID | str | os.PathLike[str]
 LONGEST_PATH = 1000
@@ -24,9 +25,13 @@ REGISTER = "manage.py repository add"
 
 @repeatable
 def register_repository(
-    path: str | os.PathLike[str], *, setup: str | None = None, toolchain: Sequence[str] | None = None
+    path: str | os.PathLike[str],
+    *,
+    setup: str | None = None,
+    toolchain: Sequence[str] | None = None,
+    team: str = "",
 ) -> Repository:
-    """Offer a folder of this machine to everybody who may log in. None leaves what was said about its tools before; empty forgets it.
+    """Offer a folder of this machine to a team (default: the only one). None leaves what was said about its tools; empty forgets it.
 
     Only for command lines: `setup` runs outside of the agents' control. Raises BadInput.
     """
@@ -35,15 +40,17 @@ def register_repository(
         said |= {"setup": clean_script(setup), "setup_allowed": bool(setup.strip())}
     if toolchain is not None:
         said["toolchain"] = list(clean_toolchain(toolchain))
-    return Repository.objects.update_or_create(path=clean_repository(path, allow=True), defaults=said)[0]
+    place = clean_repository(path, allow=True)
+    return Repository.objects.update_or_create(team=team_of_machine(team), path=place, defaults=said)[0]
 
 
 @repeatable
-def remove_repository(path: str | os.PathLike[str]) -> bool:
+def remove_repository(path: str | os.PathLike[str], *, team: str = "") -> bool:
     """Offer it no more. False: its row stays, since goals or schedules were made of it. Raises NotFound."""
     with transaction.atomic():
         places = {str(path), str(_followed(path))}
-        row = Repository.objects.select_for_update(no_key=True).filter(path__in=places, removed_at=None).first()
+        offered = Repository.objects.filter(team=team_of_machine(team), path__in=places, removed_at=None)
+        row = offered.select_for_update(no_key=True).first()
         if row is None:
             raise NotFound(f"{shown(path)} is not registered; see `manage.py repository list`")
         if Goal.objects.filter(repository=row).exists() or RecurringGoal.objects.filter(repository=row).exists():
@@ -53,29 +60,31 @@ def remove_repository(path: str | os.PathLike[str]) -> bool:
         return True
 
 
-def name_repository(place: str, setup: str, toolchain: Sequence[str]) -> Repository:
-    """The row for a checked folder; what the submitter says about its tools now replaces what was said before."""
+def name_repository(team: Team, place: str, setup: str, toolchain: Sequence[str]) -> Repository:
+    """The team's row for a checked folder; what the submitter says about its tools now replaces what was said before."""
     said: dict[str, Any] = {}
     if setup:
         said |= {"setup": setup, "setup_allowed": True}
     if toolchain:
         said["toolchain"] = list(toolchain)
-    return Repository.objects.update_or_create(path=place, defaults=said)[0]
+    return Repository.objects.update_or_create(team=team, path=place, defaults=said)[0]
 
 
 # ---- what people type
 
 
-def find_place(repo: Named, *, allow: bool) -> str:
-    """The path of a registered repository (given as its row, id or path), or `clean_repository`'s. Raises BadInput.
+def find_place(repo: Named, team: Team, *, allow: bool) -> str:
+    """The path of one of the team's repositories (given as its row, id or path), or `clean_repository`'s. Raises BadInput.
 
     A registered one is not looked for on this machine's disk: the panel may run on another machine than the workers.
     """
-    offered = Repository.objects.filter(removed_at=None)
+    offered = Repository.objects.filter(team=team, removed_at=None)
     if isinstance(repo, Repository | UUID):
         row = offered.filter(pk=repo.pk if isinstance(repo, Repository) else repo).first()
         if row is None:
-            raise BadInput(f"there is no repository {shown(repo)} any more; register it again: {REGISTER} PATH")
+            raise BadInput(
+                f"there is no repository {shown(repo)} in the team {team} (any more); register it: {REGISTER} PATH"
+            )
         return row.path
     if not allow and (row := offered.filter(path__in={_typed(repo), str(_followed(repo))}).first()):
         return row.path

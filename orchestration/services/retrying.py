@@ -39,6 +39,7 @@ def retry_goal(
     source = _source(old, rollout)
     base = _start_of(_step(source, from_step)) if from_step is not None else ""
     what = (
+        "team_id",
         "text",
         "context",
         "repository",

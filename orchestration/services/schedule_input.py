@@ -8,7 +8,7 @@ from typing import Any
 from django.utils import timezone
 
 from ..errors import BadInput
-from ..models import Repository
+from ..models import Repository, Team
 from ..schedule import BadSchedule, next_times, parse_cron, zone_of
 from ..states import MissedPolicy, OverlapPolicy
 from .cleaning import clean_checks, clean_context, clean_line, clean_text
@@ -39,11 +39,14 @@ def cleaned(wanted: dict[str, Any]) -> dict[str, Any]:
     return {name: CLEANERS[name](value) for name, value in wanted.items()}
 
 
-def repository_of(repo: Repository | str | None, allow: bool) -> Repository | None:
-    """A registered one as it is, a path once it may be read, which registers it; nothing for "". Raises BadInput."""
-    if not repo or isinstance(repo, Repository):
-        return repo or None
-    return Repository.objects.update_or_create(path=find_place(repo, allow=allow), defaults={"removed_at": None})[0]
+def repository_of(repo: Repository | str | None, team: Team, allow: bool) -> Repository | None:
+    """One of the team's as it is, a path once it may be read, which registers it; nothing for "". Raises BadInput."""
+    if not repo:
+        return None
+    if isinstance(repo, Repository) and repo.team_id == team.pk:
+        return repo
+    place = find_place(repo, team, allow=allow)
+    return Repository.objects.update_or_create(team=team, path=place, defaults={"removed_at": None})[0]
 
 
 def _named(value: object) -> str:

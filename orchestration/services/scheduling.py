@@ -17,13 +17,16 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from ..errors import BadInput, NotFound, OrchestrationError
-from ..models import Goal, Installation, Occurrence, RecurringGoal, Repository
+from ..models import Goal, Installation, Occurrence, RecurringGoal, Repository, Team
+from ..roles import Action, may
 from ..schedule import GRACE, BadSchedule, Passed, decide, parse_cron, passed, zone_of
+from ..selectors.access import role_in
 from ..states import OPEN_GOAL, OccurrenceOutcome
 from ..transitions import repeatable
 from .cleaning import clean_line
 from .schedule_input import cleaned, repository_of
 from .submitting import submit_goal
+from .teams import team_to
 
 log = logging.getLogger(__name__)
 TWICE = timedelta(seconds=5)  # two "run now" so close together are one wish
@@ -37,18 +40,24 @@ def add_schedule(
     *,
     repo: Repository | str | None = None,
     owner: Any = None,
+    team: Team | str | None = None,
     allow_repo: bool = False,
     key: UUID | None = None,
     **wanted: Any,
 ) -> RecurringGoal:
     """A new schedule; its first due time is the first after now. `wanted`: the names in CLEANERS, at least name, cron and text.
 
-    `repo`: a registered repository, or a path (`allow_repo` as in `submit_goal`). `key`: the id it gets, so that the same
+    `team`, `repo`, `allow_repo`: as in `submit_goal`. `key`: the id it gets, so that the same
     form posted twice makes one. Raises BadInput.
     """
     for name in ("name", "cron", "text"):
         wanted.setdefault(name, "")
-    columns = cleaned(wanted) | {"repository": repository_of(repo, allow_repo), "owner": owner}
+    whose = team_to(team, owner, Action.MANAGE_SCHEDULES, repo)
+    columns = cleaned(wanted) | {
+        "team": whose,
+        "repository": repository_of(repo, whose, allow_repo),
+        "owner": owner,
+    }
     made, is_new = RecurringGoal.objects.get_or_create(
         pk=key or uuid4(), defaults=columns | {"counted_from": timezone.now()}
     )
@@ -68,10 +77,10 @@ def change_schedule(
     New times count from now: nobody waited for what they would have been before. Raises BadInput.
     """
     columns = cleaned(changed)
-    if repo is not None:
-        columns["repository"] = repository_of(repo, allow_repo)
     with transaction.atomic():
         schedule = _locked(schedule_id)
+        if repo is not None:
+            columns["repository"] = repository_of(repo, schedule.team, allow_repo)
         if any(columns.get(name, getattr(schedule, name)) != getattr(schedule, name) for name in TIMES):
             columns["counted_from"] = timezone.now()
         RecurringGoal.objects.filter(pk=schedule.pk).update(**columns)
@@ -232,9 +241,13 @@ def _note_trouble(schedule: RecurringGoal, trouble: str) -> None:
 
 
 def _submit(schedule: RecurringGoal) -> Goal:
-    if schedule.owner is not None and not schedule.owner.is_active:
+    owner = schedule.owner
+    if owner is not None and not owner.is_active:
+        raise BadInput(f"its owner {owner} is deactivated: activate them again in the admin, or remove the schedule")
+    if owner is not None and not may(role_in(owner, schedule.team_id), Action.SUBMIT):
         raise BadInput(
-            f"its owner {schedule.owner} is deactivated: activate them again in the admin, or remove the schedule"
+            f"its owner {owner} may not submit goals in the team {schedule.team} any more: give them a role that may, "
+            "or remove the schedule"
         )
     return submit_goal(
         schedule.text,
@@ -247,7 +260,8 @@ def _submit(schedule: RecurringGoal) -> Goal:
         strategy=schedule.strategy,
         allow_check_edits=schedule.allow_check_edits,
         origin="schedule",
-        by=schedule.owner,
+        by=owner,
+        team=schedule.team,
     )
 
 
@@ -268,7 +282,9 @@ def _open_goals(schedule: RecurringGoal) -> int:
 
 def _locked(schedule_id: Any) -> RecurringGoal:
     """Lock order: the schedule, then its new goal; nobody takes them the other way round."""
-    rows = RecurringGoal.objects.select_for_update(no_key=True, of=("self",)).select_related("repository", "owner")
+    rows = RecurringGoal.objects.select_for_update(no_key=True, of=("self",)).select_related(
+        "repository", "owner", "team"
+    )
     schedule = rows.filter(pk=schedule_id).first()
     if schedule is None:
         raise NotFound(f"there is no schedule {schedule_id}")

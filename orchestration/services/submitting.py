@@ -13,13 +13,15 @@ from agents.contracts import PlanDraft
 
 from ..budget import Limits
 from ..errors import BadInput
-from ..models import Budget, Goal, Rollout
+from ..models import Budget, Goal, Rollout, Team
+from ..roles import Action
 from ..states import PlanOrigin, RunKind, Strategy
 from ..transitions import locked, repeatable
 from .advancing import advance
 from .cleaning import clean_checks, clean_context, clean_hidden, clean_line, clean_text, shown
 from .planning import add_plan
 from .repositories import Named, clean_script, clean_toolchain, find_place, name_repository
+from .teams import default_team, team_to
 
 DIVERSITY = (
     "",
@@ -33,6 +35,7 @@ DIVERSITY = (
 class Wish:
     """A goal before it is one: checked text and values."""
 
+    team: Team
     text: str
     context: dict[str, Any] = field(default_factory=dict)
     ref: str = ""
@@ -63,16 +66,19 @@ def submit_goal(
     toolchain: Sequence[str] = (),
     origin: str = "shell",
     by: Any = None,
+    team: Team | str | None = None,
     allow_repo: bool = False,
 ) -> Goal:
     """Make a goal and its first run; returns at once.
 
     `checks`: commands that prove it; `hidden_checks` are told to the reviewer alone.
+    `team`: whose it is (a row, a name or an id); by default the submitter's only one, else the repository's.
     `repo`: a registered repository (its row, id or path), or a folder below REPO_ROOTS. `allow_repo`: the submitter named it on their
     own command line, so it may be any folder; only then may `setup` and `toolchain` be given. Raises BadInput with what is wrong
-    and what to do.
+    and what to do, NotFound for another's team, NotAllowed where the submitter's role does not allow it.
     """
     wish = Wish(
+        team=team_to(team, by, Action.SUBMIT, repo),
         text=clean_text(text),
         context=clean_context(context),
         ref=clean_line(ref, "the ref", 250),
@@ -88,7 +94,7 @@ def submit_goal(
         raise BadInput(
             "setup commands and toolchains belong to a repository that is named by its owner: give --repo too"
         )
-    place = None if repo is None else find_place(repo, allow=allow_repo)
+    place = None if repo is None else find_place(repo, wish.team, allow=allow_repo)
     return _submit(wish, place, clean_script(setup), clean_toolchain(toolchain), by)
 
 
@@ -104,8 +110,9 @@ def submit_piece(
     """One plan, one step (`plan` holds it) or one review, called by hand as a task; the same message twice is the same goal."""
     if known := Goal.objects.filter(task_id=task_id).first():
         return known
-    wish = Wish(clean_text(text), clean_context(context), origin="task", only=kind.value, task_id=task_id)
-    place = find_place(repo, allow=False) if repo else None
+    team = default_team()  # a message names none
+    wish = Wish(team, clean_text(text), clean_context(context), origin="task", only=kind.value, task_id=task_id)
+    place = find_place(repo, team, allow=False) if repo else None
     try:
         return _submit(wish, place, "", (), None, plan)
     except IntegrityError:  # its double was faster
@@ -118,9 +125,10 @@ def _submit(
 ) -> Goal:
     with transaction.atomic():
         goal = Goal.objects.create(
+            team=wish.team,
             text=wish.text,
             context=wish.context,
-            repository=name_repository(place, setup, toolchain) if place else None,
+            repository=name_repository(wish.team, place, setup, toolchain) if place else None,
             base_ref=wish.ref,
             checks=list(wish.checks),
             hidden_checks=list(wish.hidden_checks),

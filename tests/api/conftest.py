@@ -12,6 +12,7 @@ from django.test import Client
 
 from orchestration import dispatch
 from orchestration.services.access import create_token
+from tests.support.people import member, outsider
 
 V1 = "/api/v1"
 
@@ -56,12 +57,12 @@ def nobody_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ada(db: None) -> User:
-    return User.objects.create_user("ada", password="x")
+    return member("ada", password="x")
 
 
 @pytest.fixture
 def bob(db: None) -> User:
-    return User.objects.create_user("bob", password="x")
+    return outsider("bob", password="x")
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "compymac_site.settings")
 django.setup()
 
-from django.contrib.auth.models import User  # noqa: E402 - the applications have to be loaded first
 
 from orchestration import services  # noqa: E402
 from orchestration.models import Artifact, Call, Plan, RecurringGoal, Repository, Review, Rollout, Run, Step  # noqa: E402
 from orchestration.selectors.access import goals_for  # noqa: E402
 from orchestration.services.access import create_token  # noqa: E402
 from tests.support import rows  # noqa: E402
+from tests.support.people import member, outsider  # noqa: E402
 
 KINDS: dict[str, Any] = {
     "rollouts": Rollout, "plans": Plan, "steps": Step, "runs": Run, "calls": Call, "reviews": Review,
@@ -29,7 +29,7 @@ KINDS: dict[str, Any] = {
 
 def seed(folder: Path) -> dict[str, Any]:
     """Goals in several states, and everything that belongs to them; some of it another user's."""
-    ada, bob = User.objects.create_user("ada"), User.objects.create_user("bob")
+    ada, bob = member("ada"), outsider("bob")
     place = rows.repository(folder)
     rows.worker()
     for n in range(3):

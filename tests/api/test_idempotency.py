@@ -15,6 +15,7 @@ from orchestration.errors import KeyReused, RequestInFlight
 from orchestration.models import Goal, IdempotencyKey, RecurringGoal
 from orchestration.services.idempotency import Answer, answer_once
 from tests.api.conftest import Api, expect_problem
+from tests.support.people import member, team
 
 KEY = {"Idempotency-Key": "2f0b5f0e"}
 WISH = {"text": "Make the tests pass", "limits": {"calls": 9}}
@@ -108,7 +109,7 @@ def test_an_in_flight_key_is_answered_409_with_retry_after(api: Api, ada: User) 
 
 def test_the_late_one_that_lost_its_key_does_nothing(ada: User) -> None:
     def sleeps_too_long() -> Answer:
-        Goal.objects.create(text="late")
+        Goal.objects.create(team=team(), text="late")
         IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(seconds=61))
         return Answer(202, "/late", {})
 
@@ -119,11 +120,11 @@ def test_the_late_one_that_lost_its_key_does_nothing(ada: User) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_of_many_at_the_same_time_one_makes_the_goal() -> None:
-    user = User.objects.create_user("ada")
+    user = member("ada")
     barrier, answers, errors = threading.Barrier(6), [], []
 
     def act() -> Answer:
-        return Answer(202, f"/goals/{Goal.objects.create(text='x').pk}", {"n": 1})
+        return Answer(202, f"/goals/{Goal.objects.create(team=team(), text='x').pk}", {"n": 1})
 
     def ask() -> None:
         barrier.wait(30)

@@ -21,6 +21,7 @@ from orchestration import services
 from orchestration.redis_server import RedisServer
 from orchestration.services.access import create_token
 from tests.support.installation import BASE, database_url, until
+from tests.support.people import member
 from tests.support.postgres import PostgresServer
 from tests.support.web import WebProcess
 
@@ -54,7 +55,7 @@ def web(redis_server: RedisServer, tmp_path: Path) -> Iterator[WebProcess]:
 
 @pytest.fixture
 def ada() -> User:
-    return User.objects.create_user("ada", password="x")
+    return member("ada", password="x")
 
 
 @pytest.fixture

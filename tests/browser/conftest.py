@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from orchestration import broker, dispatch
 from tests.support.installation import Installation
+from tests.support.people import join
 from tests.support.site import PASSWORD, Site
 from tests.support.web import WebProcess
 
@@ -57,6 +58,7 @@ def site(
         web = WebProcess(installation.env, open_folder, stack)
         # as the panel's process checks it: the tests' own quick hasher is not in its settings
         person = User.objects.create(username="ana", password=PBKDF2PasswordHasher().encode(PASSWORD, "salt"))
+        join(person)
         made = Site(chromium, installation, web, person)
         stack.callback(made.close)
         yield made

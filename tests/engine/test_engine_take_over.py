@@ -25,6 +25,7 @@ from orchestration.story import story as told
 from tests.support.engine import Engine
 from tests.support.installation import story, until
 from tests.support.models import Gated, writes_a_file
+from tests.support.people import member
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def lost(engine: Engine) -> Iterator[tuple[Goal, Gated, str]]:
     """A step in its third model call, whose worker is dead as far as anybody knows; and that worker's name."""
     gate = Gated("executor", answerer=writes_a_file, after=2)
     engine.serve(gate)
-    goal = engine.goal("one", by=User.objects.create_user("ada"))
+    goal = engine.goal("one", by=member("ada"))
     assert until(lambda: engine.worker.claim_idle() >= 0 and gate.reached.is_set(), 20)
     dead = engine.worker
     Run.objects.filter(goal=goal, status=RunStatus.RUNNING).update(lease_until=Now() - timedelta(seconds=1))

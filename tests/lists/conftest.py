@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from orchestration import dispatch, services
 from orchestration.models import Goal, Repository
 from orchestration.services.repositories import register_repository
+from tests.support.people import join, member, outsider
 
 
 @pytest.fixture(autouse=True)
@@ -25,12 +26,12 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ada(db: None) -> User:
-    return User.objects.create_user("ada", password="a long password")
+    return member("ada", password="a long password")
 
 
 @pytest.fixture
 def mallory(db: None) -> User:
-    return User.objects.create_user("mallory")
+    return outsider("mallory")
 
 
 def logged_in(user: User, **more: Any) -> Client:
@@ -51,7 +52,7 @@ def other(mallory: User) -> Client:
 
 @pytest.fixture
 def boss(db: None) -> Client:
-    return logged_in(User.objects.create_superuser("boss"))
+    return logged_in(join(User.objects.create_superuser("boss"), "admin"))
 
 
 @pytest.fixture

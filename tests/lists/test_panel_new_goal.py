@@ -16,6 +16,7 @@ from django.test import Client
 
 from orchestration.models import Budget, Goal, IdempotencyKey, Repository
 from tests.lists.conftest import logged_in
+from tests.support.people import team
 
 pytestmark = pytest.mark.django_db
 
@@ -217,7 +218,7 @@ def test_somebody_elses_goal_cannot_be_named_as_earlier(other: Client, submit: A
 
 def test_the_only_repository_is_chosen_and_one_of_several_is_not(owner: Client, shop: Repository) -> None:
     assert values(owner)["repository"] == str(shop.pk)
-    second = Repository.objects.create(path="/elsewhere")
+    second = Repository.objects.create(team=team(), path="/elsewhere")
     assert values(owner)["repository"] == ""
     assert values(owner, f"{PAGE}?repository={second.pk}")["repository"] == str(second.pk)
 

@@ -26,6 +26,7 @@ from orchestration.models import (
 )
 from orchestration.services.access import create_token
 from tests.lists.conftest import logged_in
+from tests.support.people import team
 
 pytestmark = pytest.mark.django_db
 
@@ -97,7 +98,7 @@ def hostile(ada: User, submit: Callable[..., Goal]) -> RecurringGoal:
         {"status": "paused"},
         {"status": "running", "origin": RAW[:40]},
     ):
-        repository = Repository.objects.create(path=f"/{columns['status']}/{RAW}")
+        repository = Repository.objects.create(team=team(), path=f"/{columns['status']}/{RAW}")
         Goal.objects.filter(pk=submit("x").pk).update(text=RAW, reason=RAW, repository=repository, **columns)
     Worker.objects.create(id=RAW[:100], queues=[RAW], started_at=now, seen_at=now)
     create_token(ada, "nightly")

@@ -17,6 +17,7 @@ from django.utils import timezone
 from orchestration import dispatch, doctor, metrics, services, story
 from orchestration.models import Breaker, Goal, Worker
 from orchestration.selectors.outages import held_queues, outages
+from tests.support.people import member
 
 pytestmark = pytest.mark.django_db
 NAME = "model qwen at http://10.0.0.7:8000/v1"
@@ -46,7 +47,7 @@ def away() -> Breaker:
 
 @pytest.fixture
 def goal(away: Breaker) -> Goal:
-    return services.submit_goal("Write a note", by=User.objects.create_user("ana"))
+    return services.submit_goal("Write a note", by=member("ana"))
 
 
 @pytest.fixture

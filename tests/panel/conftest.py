@@ -5,6 +5,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from orchestration import dispatch
+from tests.support.people import member
 
 
 @pytest.fixture(autouse=True)
@@ -14,7 +15,7 @@ def nobody_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ana(db: None) -> User:
-    return User.objects.create_user("ana")
+    return member("ana")
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from orchestration import services
 from orchestration.blobs import save_blob
 from orchestration.models import Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step, Worker
 from orchestration.states import RunStatus
+from tests.support.people import member, outsider
 from tests.support.world import EVIL, Texts, hostile_goal
 
 pytestmark = pytest.mark.django_db
@@ -86,7 +87,7 @@ def test_a_stranger_is_sent_to_the_login_and_another_user_finds_nothing(client: 
     ]
     for address in addresses:
         assert client.get(address).status_code in {302, 401}, address
-    client.force_login(User.objects.create_user("mallory"))
+    client.force_login(outsider("mallory"))
     for address in addresses:
         assert client.get(address).status_code == 404, address
     for verb in ("cancel", "pause", "resume", "retry"):
@@ -149,7 +150,7 @@ def test_a_download_is_an_attachment_in_a_sandbox_and_never_sniffed(page: Client
 
 
 def test_an_artifact_of_another_goal_and_one_of_nothing_are_not_found(page: Client, ana: User) -> None:
-    goal, other = services.submit_goal("a", by=ana), services.submit_goal("b")
+    goal, other = services.submit_goal("a", by=ana), services.submit_goal("b", by=outsider("mallory"))
     foreign = save_blob("patch", b"secret", goal=other)
     for pk in (foreign.pk, "patch-nothing", "a" * 300, "\0", "a\0b"):
         assert page.get(reverse("orchestration:goal-artifact", args=[goal.pk, pk])).status_code == 404
@@ -410,7 +411,7 @@ def test_rollouts_are_listed_and_each_can_be_shown(page: Client, ana: User) -> N
 
 
 def test_a_goal_that_hangs_while_it_is_cancelled_names_what_it_waits_for_and_offers_force(client: Client) -> None:
-    ada = User.objects.create_user("cancelling-ada")
+    ada = member("cancelling-ada")
     client.force_login(ada)
     goal = services.submit_goal("a goal", by=ada)
     assert services.pull(["planning"], "host:1:abcdef") is not None
@@ -432,7 +433,7 @@ def test_a_goal_that_hangs_while_it_is_cancelled_names_what_it_waits_for_and_off
 
 
 def test_a_retry_can_start_again_from_a_step_and_a_pause_can_let_what_runs_end(client: Client) -> None:
-    ada = User.objects.create_user("retrying-ada")
+    ada = member("retrying-ada")
     client.force_login(ada)
     goal = hostile_goal(ada, Texts())
     act = lambda verb, **words: client.post(  # noqa: E731

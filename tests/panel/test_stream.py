@@ -20,6 +20,7 @@ from django.test import AsyncClient, Client
 from orchestration import broker, live, services, streaming
 from orchestration.models import Budget, Goal
 from tests.support.installation import Installation, until
+from tests.support.people import member, outsider
 from tests.support.web import WebProcess
 
 pytestmark = [pytest.mark.services, pytest.mark.django_db(transaction=True)]
@@ -84,7 +85,7 @@ def panel(transactional_db: None, open_folder: Path, monkeypatch: pytest.MonkeyP
         installation.start_redis()
         installation.env["SECRET_KEY"] = "only-for-tests"
         web = WebProcess(installation.env, open_folder, stack)
-        yield Panel(installation, web, User.objects.create_user("ana"))
+        yield Panel(installation, web, member("ana"))
 
 
 @pytest.fixture
@@ -219,7 +220,7 @@ def test_an_open_stream_does_not_keep_the_panel_from_stopping(panel: Panel, goal
 def test_rights_are_checked_before_anything_is_said(panel: Panel, goal: Goal) -> None:
     address = f"/goals/{goal.pk}/stream/"
     assert panel.get(f"/goals/{uuid4()}/stream/").status_code == 404
-    mine, panel.cookies = panel.cookies, session_of(User.objects.create_user("mallory"))
+    mine, panel.cookies = panel.cookies, session_of(outsider("mallory"))
     assert panel.get(address).status_code == 404
     panel.cookies = {}
     assert panel.get(address, Accept="text/event-stream").status_code == 401
@@ -243,7 +244,7 @@ def in_a_loop(goal: Goal, user: User) -> Any:
 
 
 def test_where_there_is_no_room_a_client_is_told_when_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    user = User.objects.create_user("ana")
+    user = member("ana")
     goal = services.submit_goal("Say hello", by=user)
     monkeypatch.setattr(streaming, "MOST", 0)
     answer = in_a_loop(goal, user)
@@ -252,7 +253,7 @@ def test_where_there_is_no_room_a_client_is_told_when_to_come_again(monkeypatch:
 
 
 def test_a_stream_ends_after_a_while_and_is_counted_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    goal = services.submit_goal("Say hello", by=User.objects.create_user("ana"))
+    goal = services.submit_goal("Say hello", by=member("ana"))
     monkeypatch.setattr(streaming, "LASTS", 0.5)
     monkeypatch.setattr(streaming, "LISTENS", 0.1)
     counts = []

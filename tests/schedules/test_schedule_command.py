@@ -7,11 +7,11 @@ import json
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
 from orchestration import dispatch
 from orchestration.models import Goal, RecurringGoal
+from tests.support.people import member
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +29,7 @@ def run(*words: str) -> Any:
 
 
 def test_a_schedule_is_added_listed_run_paused_resumed_and_removed() -> None:
-    User.objects.create_user("ada")
+    member("ada")
     words = ("nightly", "30 2 * * *", "Make the tests pass", "--zone", "Europe/Berlin", "--owner", "ada")
     made = run("add", *words, "--check", "make test", "--max-calls", "20", "--overlap", "queue")
     assert len(made["next"]) == 5

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from orchestration import dispatch, services
 from orchestration.models import Goal, RecurringGoal, Repository
+from tests.support.people import join, team
 
 pytestmark = pytest.mark.django_db
 HOSTILE = "<script>alert(1)</script>"
@@ -44,7 +45,9 @@ def ada(db: None) -> Client:
 
 def of(name: str) -> Client:
     client = Client()
-    client.force_login(User.objects.get_or_create(username=name)[0])
+    client.force_login(
+        join(User.objects.get_or_create(username=name)[0], team_name="default" if name == "ada" else name)
+    )
     return client
 
 
@@ -112,7 +115,7 @@ def test_a_form_posted_twice_makes_one_and_one_gone_back_to_and_changed_makes_an
 
 def test_a_repository_is_taken_away_in_the_form(ada: Client, open_folder: Path) -> None:
     schedule = added(ada)
-    RecurringGoal.objects.update(repository=Repository.objects.create(path=str(open_folder)))
+    RecurringGoal.objects.update(repository=Repository.objects.create(team=team(), path=str(open_folder)))
     ada.post(f"/schedules/{schedule.pk}/change/", TYPED | {"repository": ""})
     schedule.refresh_from_db()
     assert schedule.repository is None
@@ -120,7 +123,7 @@ def test_a_repository_is_taken_away_in_the_form(ada: Client, open_folder: Path) 
 
 def test_another_name_does_not_take_a_removed_repository_away(ada: Client, open_folder: Path) -> None:
     schedule = added(ada)
-    place = Repository.objects.create(path=str(open_folder), removed_at=timezone.now())
+    place = Repository.objects.create(team=team(), path=str(open_folder), removed_at=timezone.now())
     RecurringGoal.objects.update(repository=place)
     shown = ada.get(f"/schedules/{schedule.pk}/change/").content.decode()
     assert f'value="{place.pk}" selected' in shown

@@ -18,6 +18,7 @@ from orchestration.errors import BadInput, NotFound
 from orchestration.models import Goal, Installation, Occurrence, RecurringGoal
 from orchestration.selectors.schedules import beat_silence, in_words, schedule_page, upcoming
 from orchestration.services.repositories import register_repository, remove_repository
+from tests.support.people import member, outsider
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 EITHER = ("0 1 13 * 5", "At 01:00, on day 13 of the month, only on Friday (either day is enough)")
@@ -105,7 +106,7 @@ class TestTicks:
         assert services.submit_due_goals(NIGHT) == {"submitted": 1}
 
     def test_nothing_is_submitted_for_an_owner_who_is_deactivated(self) -> None:
-        ada = User.objects.create_user("ada")
+        ada = member("ada")
         schedule = nightly(owner=ada)
         User.objects.update(is_active=False)
         assert services.submit_due_goals(NIGHT) == {"refused": 1}
@@ -225,7 +226,7 @@ def test_two_beats_at_once_make_one_goal() -> None:
 @pytest.mark.django_db
 class TestPeople:
     def test_run_now_makes_a_goal_at_once_and_pressed_twice_it_is_one(self) -> None:
-        ada = User.objects.create_user("ada")
+        ada = member("ada")
         schedule = nightly(owner=ada)
         goal = services.run_now(schedule.pk, by="ada")
         assert services.run_now(schedule.pk, by="ada") == goal
@@ -313,7 +314,7 @@ class TestReads:
         assert rows[0].occurrences[0].goal is not None
 
     def test_others_see_only_their_own(self) -> None:
-        ada, eve = User.objects.create_user("ada"), User.objects.create_user("eve")
+        ada, eve = member("ada"), outsider("eve")
         nightly(owner=ada)
         assert len(schedule_page(ada)) == 1
         assert len(schedule_page(eve)) == 0

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from django.contrib.auth.models import User
 
 from orchestration.models import Goal, RecurringGoal
 from tests.support.installation import BASE, Installation
+from tests.support.people import member
 from tests.support.web import WebProcess
 
 GUIDE = (BASE / "docs" / "api.md").read_text()
@@ -22,7 +22,7 @@ EXAMPLES = re.findall(r"```sh\n(.*?)```", GUIDE, re.S)
 @pytest.mark.timeout(300)
 def test_the_guides_examples_work_as_written(installation: Installation, open_folder: Path) -> None:
     """Only the address of the server and the Python's are other ones; the person's home is the test's folder."""
-    User.objects.create_user("ada", password="x")
+    member("ada", password="x")
     repo = installation.example("shop")
     installation.manage("repository", "add", str(repo))
     installation.worker()

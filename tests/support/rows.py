@@ -26,6 +26,7 @@ from orchestration.models import (
     Worker,
 )
 from orchestration.states import RunStatus
+from tests.support.people import team
 
 HOSTILE = "<script>alert(1)</script> \x1b[31mred\x1b[0m [link](javascript:alert(1))"
 PATCH = b"--- a/x\n+++ b/x\n@@ -1 +1 @@\n-old\n+new\n"
@@ -33,7 +34,7 @@ PATCH = b"--- a/x\n+++ b/x\n@@ -1 +1 @@\n-old\n+new\n"
 
 def repository(folder: Path) -> Repository:
     """Registered, as `manage.py repository add` does it; the folder need not be there for that."""
-    return Repository.objects.get_or_create(path=str(folder), defaults={"toolchain": ["/opt/tools"]})[0]
+    return Repository.objects.get_or_create(team=team(), path=str(folder), defaults={"toolchain": ["/opt/tools"]})[0]
 
 
 def worked_goal(owner: Any, text: str = "Make the tests pass", **more: Any) -> Goal:

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from orchestration.blobs import save_blob
 from orchestration.models import Budget, Call, Check, Event, Goal, Plan, Repository, Review, Rollout, Run, Step
+from tests.support.people import team
 
 EVIL = (
     '<script>alert("x")</script><img src=x onerror=alert(1)> \x1b[31mred\x1b[0m \x1b]8;;http://evil.example\x07link\x1b]8;;\x07 '
@@ -40,8 +41,9 @@ class Texts:
 def hostile_goal(owner: Any, texts: Texts) -> Goal:
     """Running: one step done, one running with a command at work, a plan run that broke, a review, checks, events, a patch."""
     now = timezone.now()
-    repository, _ = Repository.objects.get_or_create(path=f"/tmp/{texts('repository')}")
+    repository, _ = Repository.objects.get_or_create(team=team(), path=f"/tmp/{texts('repository')}")
     goal = Goal.objects.create(
+        team=repository.team,
         text=texts("goal"), repository=repository, base_ref=texts("ref", 200), base_sha="a" * 40, checks=[texts("check")],
         status="running", submitted_by=owner, model=texts("model", 200), origin="panel", started_at=now, stuck=texts("stuck"),
     )  # fmt: skip

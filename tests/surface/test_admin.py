@@ -24,6 +24,7 @@ from orchestration import services
 from orchestration.blobs import save_blob
 from orchestration.models import Artifact, Call, Goal, IdempotencyKey, Run, Worker
 from orchestration.services.access import create_token
+from tests.support.people import member
 from tests.support.world import Texts, hostile_goal
 
 LYING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -163,7 +164,7 @@ def test_schedules_are_run_paused_and_resumed(boss: Client) -> None:
 
 
 def test_staff_who_may_only_look_have_no_actions(goal: Goal) -> None:
-    looker = get_user_model().objects.create_user("looker", is_staff=True)
+    looker = member("looker", is_staff=True)
     looker.user_permissions.add(Permission.objects.get(codename="view_goal"))
     client = Client()
     client.force_login(looker)
@@ -229,7 +230,7 @@ def test_every_list_asks_as_often_for_many_as_for_one(boss: Client) -> None:
 def asked_by_each_list(boss: Client, more: int) -> dict[str, int]:
     """How many queries each list takes, after so many more goals, schedules and people with all that belongs to them."""
     for number in range(more):
-        person = get_user_model().objects.create_user(f"{more}-{number}")
+        person = member(f"{more}-{number}")
         hostile_goal(person, Texts())
         create_token(person, "curl")
         now = timezone.now()
