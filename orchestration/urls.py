@@ -19,9 +19,11 @@ from .views import (
     schedules,
     step,
     stream,
+    teams,
     tokens,
     workers,
 )
+from .views.acting import OWN, needs
 
 app_name = "orchestration"
 urlpatterns = [
@@ -42,6 +44,11 @@ urlpatterns = [
     path("goals/<uuid:goal_id>/steps/<int:rollout>-<int:revision>-<int:index>/", step.step, name="step-detail"),
     path("goals/<uuid:goal_id>/runs/<uuid:run_id>/", step.run, name="run-detail"),
     path("repositories/", repositories.repository_list, name="repository-list"),
+    path("teams/", teams.team_list, name="team-list"),
+    path("teams/<uuid:team_id>/", teams.team_detail, name="team-detail"),
+    path("teams/<uuid:team_id>/add/", teams.member_add, name="member-add"),
+    path("members/<uuid:member_id>/role/", teams.member_role, name="member-role"),
+    path("members/<uuid:member_id>/remove/", teams.member_remove, name="member-remove"),
     path("workers/", workers.worker_list, name="worker-list"),
     path("tokens/", tokens.token_list, name="token-list"),
     path("tokens/<uuid:token_id>/revoke/", tokens.token_revoke, name="token-revoke"),
@@ -49,7 +56,7 @@ urlpatterns = [
     path("login/", auth.LoginView.as_view(template_name="orchestration/login.html"), name="login"),
     path("login/link/<str:uid>/<str:token>/", access.login_link, name="login-link"),
     path("login/password/", access.set_password, name="set-password"),
-    path("logout/", auth.LogoutView.as_view(), name="logout"),
+    path("logout/", needs(OWN)(auth.LogoutView.as_view()), name="logout"),
     path("schedules/", schedules.schedule_list, name="schedule-list"),
     path("schedules/new/", schedules.schedule_new, name="schedule-new"),
     path("schedules/<uuid:schedule_id>/", schedules.schedule_detail, name="schedule-detail"),

@@ -14,6 +14,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from .. import services
+from .acting import OWN, needs
 
 BY_LINK = "came_by_link"  # in the session: only then a password is set without the old one
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -39,6 +40,7 @@ def login_link(request: HttpRequest, uid: str, token: str) -> HttpResponse:
     return response
 
 
+@needs(OWN)
 @never_cache
 @sensitive_post_parameters("new_password1", "new_password2")
 @require_http_methods(["GET", "POST"])

@@ -13,6 +13,7 @@ STATUS = ("status", "verified")
 OTHERS = {
     "q": "Text",
     "repository": "Repository",
+    "team": "Team",
     "owner": "Owner",
     "origin": "From",
     "since": "Since",

@@ -9,9 +9,12 @@ from django.views.decorators.http import require_safe
 
 from ..attachments import artifact_attachment, attachment
 from ..errors import NotFound
+from ..roles import Action
 from ..selectors.goal_tabs import artifact_of, command_of
+from .acting import needs
 
 
+@needs(Action.SEE)
 @require_safe
 def artifact(request: HttpRequest, goal_id: UUID, artifact_id: str) -> HttpResponse:
     try:
@@ -20,6 +23,7 @@ def artifact(request: HttpRequest, goal_id: UUID, artifact_id: str) -> HttpRespo
         raise Http404(str(error)) from error
 
 
+@needs(Action.SEE)
 @require_safe
 def output(request: HttpRequest, goal_id: UUID, call_id: int) -> HttpResponse:
     """A command's output as it is kept in its row, both streams."""

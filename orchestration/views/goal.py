@@ -15,9 +15,11 @@ from ..blobs import load_blob
 from ..errors import NotFound
 from ..models import Rollout, Step
 from ..rendering.diff import Diff, parse_diff
+from ..roles import Action
 from ..selectors import goal_tabs
 from ..selectors.access import goals_for
 from ..selectors.goal_page import GoalHead, goal_head, plan_tab
+from .acting import needs
 from .asking import number, page_or_fragment
 
 
@@ -33,6 +35,7 @@ def _tab(request: HttpRequest, head: GoalHead, tab: str, **context: Any) -> Http
     return page_or_fragment(request, "orchestration/goal/page.html", "orchestration/goal/_live.html", shown)
 
 
+@needs(Action.SEE)
 @require_safe
 def plan(request: HttpRequest, goal_id: UUID) -> HttpResponse:
     head = goal_head(request.user, goal_id, rollout=number(request, "rollout"), revision=number(request, "revision"))
@@ -46,6 +49,7 @@ def plan(request: HttpRequest, goal_id: UUID) -> HttpResponse:
     return _tab(request, head, "plan", shown=plan_tab(head, href), node=number(request, "node"))
 
 
+@needs(Action.SEE)
 @require_safe
 def commands(request: HttpRequest, goal_id: UUID) -> HttpResponse:
     head = goal_head(request.user, goal_id)
@@ -53,24 +57,28 @@ def commands(request: HttpRequest, goal_id: UUID) -> HttpResponse:
     return _tab(request, head, "commands", page=page)
 
 
+@needs(Action.SEE)
 @require_safe
 def changes(request: HttpRequest, goal_id: UUID) -> HttpResponse:
     head = goal_head(request.user, goal_id, rollout=number(request, "rollout"))
     return _tab(request, head, "changes", diff=_diff_of(head.rollout))
 
 
+@needs(Action.SEE)
 @require_safe
 def reviews(request: HttpRequest, goal_id: UUID) -> HttpResponse:
     head = goal_head(request.user, goal_id)
     return _tab(request, head, "reviews", reviews=goal_tabs.reviews_of(head.goal))
 
 
+@needs(Action.SEE)
 @require_safe
 def events(request: HttpRequest, goal_id: UUID) -> HttpResponse:
     head = goal_head(request.user, goal_id)
     return _tab(request, head, "events", page=goal_tabs.events_of(head.goal, number(request, "before") or 0))
 
 
+@needs(Action.SEE)
 @require_safe
 def artifacts(request: HttpRequest, goal_id: UUID) -> HttpResponse:
     head, everything = goal_head(request.user, goal_id), number(request, "all") == 1
@@ -78,6 +86,7 @@ def artifacts(request: HttpRequest, goal_id: UUID) -> HttpResponse:
     return _tab(request, head, "artifacts", page=page, everything=everything)
 
 
+@needs(Action.SEE)
 @require_safe
 def as_json(request: HttpRequest, goal_id: UUID) -> HttpResponse:
     goal = get_object_or_404(goals_for(request.user).select_related("repository"), pk=goal_id)

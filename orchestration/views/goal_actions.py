@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
 
@@ -14,8 +14,10 @@ from .. import services
 from ..errors import BadInput, IllegalMove
 from ..forms import ActForm
 from ..models import Goal
+from ..roles import Action
 from ..selectors.access import goals_for
 from ..services.once import retry_once
+from .acting import needs
 
 DONE = {
     "cancel": "Cancel is asked: nothing new is begun, and what runs stops within seconds.",
@@ -24,14 +26,20 @@ DONE = {
     "resume": "The goal goes on.",
     "retry": "This is a new goal that carries the finished steps of the one that you retried.",
 }
+ACTIONS = {
+    "cancel": Action.CANCEL,
+    "force": Action.CANCEL,
+    "pause": Action.PAUSE,
+    "resume": Action.RESUME,
+    "retry": Action.RETRY,
+}
 MOVED_ON = "Nothing was changed, because the goal has moved on meanwhile: {error}."
 
 
+@needs(ACTIONS)
 @require_POST
 def act(request: HttpRequest, goal_id: UUID, verb: str) -> HttpResponse:
     """Cancel (by force, too), pause, resume or retry; whatever comes of it is said on the goal's page."""
-    if verb not in DONE:
-        raise Http404
     goal = get_object_or_404(goals_for(request.user), pk=goal_id)
     form = ActForm(request.POST, verb=verb)
     try:

@@ -7,13 +7,16 @@ from django.views.decorators.http import require_safe
 
 from ..entry_forms import Place
 from ..filters import GoalFilter
+from ..roles import Action
 from ..selectors.access import goals_for, repositories_for
 from ..selectors.board import goal_page, shown_counts
 from ..selectors.operations import unserved_queues
+from .acting import needs
 from .asking import page_or_fragment
 from .chips import chips, complaints, edge, filters_in, without_status
 
 
+@needs(Action.SEE)
 @require_safe
 def goal_list(request: HttpRequest) -> HttpResponse:
     goals, query = goals_for(request.user), request.GET

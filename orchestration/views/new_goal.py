@@ -12,10 +12,13 @@ from django.views.decorators.http import require_http_methods
 from ..entry_forms import NewGoal, first_values
 from ..errors import BadInput
 from ..models import Goal
+from ..roles import Action
 from ..selectors.access import goals_for
 from ..services.once import submit_once
+from .acting import needs
 
 
+@needs(Action.SUBMIT)
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_goal(request: HttpRequest) -> HttpResponse:
     """What was typed stays in the form when it cannot be used."""

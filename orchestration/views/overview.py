@@ -8,11 +8,14 @@ from django.views.decorators.http import require_safe
 
 from .. import doctor
 from ..checklist import Facts, first_steps
+from ..roles import Action
 from ..selectors.access import goals_for, repositories_for
 from ..selectors.overview import Overview, overview_page
+from .acting import needs
 from .asking import page_or_fragment
 
 
+@needs(Action.SEE)
 @require_safe
 def overview(request: HttpRequest) -> HttpResponse:
     """Page and fragment alike; the page asks for the fragment every few seconds."""

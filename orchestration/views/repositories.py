@@ -7,9 +7,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from ..roles import Action
 from ..selectors.repositories import repository_rows
+from .acting import needs
 
 
+@needs(Action.SEE)
 @require_safe
 def repository_list(request: HttpRequest) -> HttpResponse:
     context = {"rows": repository_rows(request.user), "roots": settings.REPO_ROOTS}

@@ -6,23 +6,27 @@ from typing import Any
 from uuid import uuid4
 
 from django import forms
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from ..budget import NAMES
-from ..models import RecurringGoal, Repository
+from ..models import RecurringGoal, Repository, Team
 from ..rendering.text import one_line
-from ..selectors.access import repositories_for
+from ..roles import Action
+from ..selectors.access import repositories_where, teams_where
 from ..states import MissedPolicy, OverlapPolicy, Strategy
 
-FIRST = ("name", "cron", "zone", "text", "repository", "base_ref", "checks")
+FIRST = ("name", "cron", "zone", "text", "team", "repository", "base_ref", "checks")
 LIMIT_WORDS = {f"max_{name}": name for name in NAMES}
 
 
 class RepositoryField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """A folder's name may hold anything."""
+    """A folder's name may hold anything. `names_teams`: where there are several."""
+
+    names_teams = False
 
     def label_from_instance(self, obj: Repository) -> str:
-        return one_line(obj)
+        return f"{one_line(obj)} ({obj.team})" if self.names_teams else one_line(obj)
 
 
 class ScheduleForm(forms.Form):
@@ -33,6 +37,7 @@ class ScheduleForm(forms.Form):
         label="Time zone", max_length=60, initial="UTC", help_text="IANA name, for example Europe/Berlin"
     )
     text = forms.CharField(label="Goal", widget=forms.Textarea, strip=False)
+    team = forms.ModelChoiceField(Team.objects.none(), required=False, label="Team", empty_label="the repository's")
     repository = RepositoryField(queryset=None, required=False, label="Repository", empty_label="none: start empty")
     base_ref = forms.CharField(label="Start from", max_length=250, required=False, help_text="branch, tag or commit")
     checks = forms.CharField(
@@ -54,14 +59,25 @@ class ScheduleForm(forms.Form):
     def __init__(self, request: HttpRequest, schedule: RecurringGoal | None = None) -> None:
         super().__init__(request.POST or None, initial=_initial(schedule) if schedule else None)
         field = self.fields["repository"]
-        assert isinstance(field, forms.ModelChoiceField)
-        offered = repositories_for(request.user)
-        # its own stays with it, even if no new one may start from there: Save must not take it away
-        own = schedule.repository_id if schedule else None
-        field.queryset = offered | Repository.objects.filter(pk=own) if own else offered
+        assert isinstance(field, RepositoryField)
+        self._choose_team(teams_where(request.user, Action.MANAGE_SCHEDULES), schedule)
+        offered = Q(pk__in=repositories_where(request.user, Action.MANAGE_SCHEDULES).order_by().values("pk"))
+        if schedule:
+            # its own stays with it, even if no new one may start from there: Save must not take it away
+            offered = offered & Q(team=schedule.team_id) | Q(pk=schedule.repository_id)
+        field.queryset = Repository.objects.filter(offered).select_related("team").order_by("team__name", "path")
+        field.names_teams = "team" in self.fields
         for shown in self.fields.values():
             if not isinstance(shown.widget, forms.CheckboxInput):
                 shown.widget.attrs["class"] = "input"
+
+    def _choose_team(self, teams: QuerySet[Team], schedule: RecurringGoal | None) -> None:
+        """Only where there are several; and a schedule stays in its own."""
+        field = self.fields["team"]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = teams
+        if schedule or teams.count() < 2:
+            del self.fields["team"]
 
     def first(self) -> list[forms.BoundField]:
         """What everybody fills in."""

@@ -12,13 +12,16 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from .. import services
 from ..errors import BadInput
 from ..models import RecurringGoal
-from ..selectors.access import schedules_for
+from ..roles import Action, may
+from ..selectors.access import schedules_for, with_role
 from ..selectors.schedules import beat_silence, schedule_page, schedule_row
+from .acting import needs
 from .schedule_forms import ScheduleForm
 
 SHOWN = 50  # occurrences on the page of one schedule
 
 
+@needs(Action.SEE)
 @require_safe
 def schedule_list(request: HttpRequest) -> HttpResponse:
     ticked, silent = beat_silence()
@@ -27,15 +30,18 @@ def schedule_list(request: HttpRequest) -> HttpResponse:
     return render(request, "orchestration/schedule_list.html", page)
 
 
+@needs(Action.SEE)
 @require_safe
 def schedule_detail(request: HttpRequest, schedule_id: UUID) -> HttpResponse:
     schedule = _mine(request, schedule_id)
     newest = schedule.occurrences.select_related("goal").order_by("-due_at")[:SHOWN]
     ticked, silent = beat_silence()
     page = {"row": schedule_row(schedule, newest), "beat_ticked_at": ticked, "beat_is_silent": silent}
+    page["may_manage"] = may(schedule.role, Action.MANAGE_SCHEDULES)  # type: ignore[attr-defined]  # `with_role`
     return render(request, "orchestration/schedule_detail.html", page)
 
 
+@needs(Action.MANAGE_SCHEDULES)
 @require_http_methods(["GET", "HEAD", "POST"])
 def schedule_new(request: HttpRequest) -> HttpResponse:
     form = ScheduleForm(request)
@@ -50,6 +56,7 @@ def schedule_new(request: HttpRequest) -> HttpResponse:
     return _form(request, form)
 
 
+@needs(Action.MANAGE_SCHEDULES)
 @require_http_methods(["GET", "HEAD", "POST"])
 def schedule_change(request: HttpRequest, schedule_id: UUID) -> HttpResponse:
     schedule = _mine(request, schedule_id)
@@ -65,6 +72,7 @@ def schedule_change(request: HttpRequest, schedule_id: UUID) -> HttpResponse:
     return _form(request, form, schedule)
 
 
+@needs(Action.MANAGE_SCHEDULES)
 @require_POST
 def schedule_run(request: HttpRequest, schedule_id: UUID) -> HttpResponse:
     schedule = _mine(request, schedule_id)
@@ -77,6 +85,7 @@ def schedule_run(request: HttpRequest, schedule_id: UUID) -> HttpResponse:
     return redirect("orchestration:schedule-detail", schedule.pk)
 
 
+@needs(Action.MANAGE_SCHEDULES)
 @require_POST
 def schedule_pause(request: HttpRequest, schedule_id: UUID) -> HttpResponse:
     schedule = _mine(request, schedule_id)
@@ -88,12 +97,14 @@ def schedule_pause(request: HttpRequest, schedule_id: UUID) -> HttpResponse:
     return redirect("orchestration:schedule-detail", schedule.pk)
 
 
+@needs(Action.MANAGE_SCHEDULES)
 @require_POST
 def schedule_resume(request: HttpRequest, schedule_id: UUID) -> HttpResponse:
     services.resume_schedule(_mine(request, schedule_id).pk)
     return redirect("orchestration:schedule-detail", schedule_id)
 
 
+@needs(Action.MANAGE_SCHEDULES)
 @require_POST
 def schedule_remove(request: HttpRequest, schedule_id: UUID) -> HttpResponse:
     schedule = _mine(request, schedule_id)
@@ -103,7 +114,9 @@ def schedule_remove(request: HttpRequest, schedule_id: UUID) -> HttpResponse:
 
 
 def _mine(request: HttpRequest, schedule_id: UUID) -> RecurringGoal:
-    return get_object_or_404(schedules_for(request.user).select_related("repository", "owner"), pk=schedule_id)
+    rows = schedules_for(request.user).select_related("repository", "owner", "team")
+    found: RecurringGoal = get_object_or_404(with_role(rows, request.user), pk=schedule_id)
+    return found
 
 
 def _form(request: HttpRequest, form: ScheduleForm, schedule: RecurringGoal | None = None) -> HttpResponse:

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from ..models import RecurringGoal
+from ..selectors.access import standing_of
 from ..selectors.fleet import waiting_for_nobody
 from ..selectors.schedules import beat_silence
 
@@ -35,5 +36,10 @@ def theme_of(request: HttpRequest) -> str:
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:
-    """The context processor. The alarms are looked up when a navigation shows them: a fragment and the login ask nothing."""
-    return {"theme": theme_of(request), "themes": THEMES, "alarms": SimpleLazyObject(alarms)}
+    """The context processor. What the frame shows is looked up when it shows it: a fragment and the login ask nothing."""
+    return {
+        "theme": theme_of(request),
+        "themes": THEMES,
+        "alarms": SimpleLazyObject(alarms),
+        "standing": SimpleLazyObject(lambda: standing_of(getattr(request, "user", None))),
+    }

@@ -13,12 +13,15 @@ from ..blobs import load_blob
 from ..errors import NotFound
 from ..models import Run
 from ..rendering.diff import Diff, parse_diff
+from ..roles import Action
 from ..selectors.goal_page import goal_head
 from ..selectors.step_page import run_page, step_page
 from ..services import artifact_id
+from .acting import needs
 from .asking import LARGEST, number, page_or_fragment
 
 
+@needs(Action.SEE)
 @require_safe
 def step(request: HttpRequest, goal_id: UUID, rollout: int, revision: int, index: int) -> HttpResponse:
     if max(rollout, revision, index) > LARGEST:
@@ -32,6 +35,7 @@ def step(request: HttpRequest, goal_id: UUID, rollout: int, revision: int, index
     return page_or_fragment(request, "orchestration/step/step.html", "orchestration/step/_step.html", context)
 
 
+@needs(Action.SEE)
 @require_safe
 def run(request: HttpRequest, goal_id: UUID, run_id: UUID) -> HttpResponse:
     head = goal_head(request.user, goal_id)

@@ -9,9 +9,12 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, St
 
 from .. import streaming
 from ..journal import release_connection
+from ..roles import Action
 from ..selectors.access import goals_for
+from .acting import needs
 
 
+@needs(Action.SEE)
 async def stream(request: HttpRequest, goal_id: UUID) -> HttpResponseBase:
     """Rights are checked before anything is said. Starts after `Last-Event-ID`, else after `?after=`."""
     if request.method != "GET":

@@ -16,11 +16,13 @@ from ..errors import BadInput, NotFound
 from ..selectors.access import tokens_for
 from ..services.access import revoke_token
 from ..services.once import create_token_once
+from .acting import OWN, needs
 
 FIRST = {"days": "90"}
 LATE = "This form was used already, and a secret is shown only once: revoke that token and make another."
 
 
+@needs(OWN)
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def token_list(request: HttpRequest) -> HttpResponse:
@@ -42,6 +44,7 @@ def _page(request: HttpRequest, form: NewToken, status: int = 200, **shown: obje
     return render(request, "orchestration/token_list.html", context, status=status)
 
 
+@needs(OWN)
 @require_POST
 def token_revoke(request: HttpRequest, token_id: UUID) -> HttpResponse:
     try:

@@ -9,9 +9,11 @@ from ..selectors.fleet import waiting_for_nobody, worker_rows
 from ..selectors.operations import queue_states
 from ..selectors.outages import outages
 from ..selectors.schedules import beat_silence
+from .acting import OWN, needs
 from .asking import page_or_fragment
 
 
+@needs(OWN)
 @require_safe
 def worker_list(request: HttpRequest) -> HttpResponse:
     rows = worker_rows(request.user)
