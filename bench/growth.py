@@ -15,7 +15,7 @@ from bench.peers.common import Shape
 from bench.plot import Curve, plot
 from bench.table import Figure
 from orchestration.models import Event, Goal
-from orchestration.services import submit_goal
+from orchestration.services import default_team, submit_goal
 
 GOALS = (300, 1_000, 3_000, 10_000)
 EVENTS = (10, 100, 1_000, 10_000)
@@ -65,7 +65,7 @@ def among_goals(to: Any) -> tuple[Points, Points]:
 
 
 def _ended_goals(number: int) -> list[Goal]:
-    now = timezone.now()
+    now, team = timezone.now(), default_team()
     goals = [
         Goal(team=team, text="ended", status="cancelled", cancelled_at=now, ended_at=now, event_seq=10)
         for _ in range(number)

@@ -182,7 +182,7 @@ REST_FRAMEWORK = {
         "orchestration.api.authentication.BearerToken",
         "rest_framework.authentication.SessionAuthentication",  # for the documentation's "try it"; with CSRF
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["orchestration.api.permissions.Allowed"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["orchestration.api.parsers.BoundedJSON"],
     "DEFAULT_FILTER_BACKENDS": ["orchestration.api.querying.Filters"],

@@ -36,6 +36,7 @@ class GoalFilter(django_filters.FilterSet):  # type: ignore[misc]  # no stubs
     status = django_filters.MultipleChoiceFilter(choices=GoalStatus.choices)
     verified = django_filters.BooleanFilter()
     repository = django_filters.UUIDFilter(field_name="repository_id")
+    team = django_filters.CharFilter(field_name="team__name", label="of this team")
     owner = django_filters.CharFilter(field_name="submitted_by__username")
     origin = django_filters.CharFilter()
     since = MomentFilter(field_name="created_at", lookup_expr="gte", label="created at or after")

@@ -91,12 +91,20 @@ def one_page(shape: Any, summary: str) -> Decorator:
     return extend_schema(summary=summary, filters=False, responses=page_of(shape))
 
 
+def pages(shape: Any, summary: str) -> Decorator:
+    """A list below one row, page by page."""
+    return extend_schema(summary=summary, filters=False, responses=page_of(shape), parameters=_paging())
+
+
+def _paging() -> list[OpenApiParameter]:
+    known = Pages().get_schema_operation_parameters(None)
+    return [
+        OpenApiParameter(p["name"], p["schema"], OpenApiParameter.QUERY, description=p["description"]) for p in known
+    ]
+
+
 def event_stream(view: Any) -> Any:
     """One address, two forms: a page of JSON, or with `Accept: text/event-stream` the events as they come."""
-    pages = Pages().get_schema_operation_parameters(None)
-    paging = [
-        OpenApiParameter(p["name"], p["schema"], OpenApiParameter.QUERY, description=p["description"]) for p in pages
-    ]
     last = OpenApiParameter(
         "Last-Event-ID", str, OpenApiParameter.HEADER, description="The stream goes on after this seq."
     )
@@ -109,5 +117,5 @@ def event_stream(view: Any) -> Any:
             (200, "application/json"): page_of(EventOut, "PaginatedGoalEventOutList"),
             (200, "text/event-stream"): stream,
         },
-        parameters=[*paging, last],
+        parameters=[*_paging(), last],
     )(view)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import django_filters
 
-from ..models import Artifact, Call, Event, Plan, RecurringGoal, Review, Rollout, Run, Step
+from ..models import Artifact, Call, Event, Membership, Plan, RecurringGoal, Review, Rollout, Run, Step
 from ..states import CallKind, CallStatus, Queue, RolloutStatus, RunKind, RunStatus, StepStatus
 
 MOST = 2**31 - 1  # what both databases can compare an event's number with
@@ -97,7 +97,17 @@ class ArtifactFilter(OfGoal):
         fields: list[str] = []
 
 
+class MemberFilter(django_filters.FilterSet):  # type: ignore[misc]  # no stubs
+    team = django_filters.CharFilter(field_name="team__name", label="of this team")
+    user = django_filters.CharFilter(field_name="user__username")
+
+    class Meta:
+        model = Membership
+        fields: list[str] = []
+
+
 class ScheduleFilter(django_filters.FilterSet):  # type: ignore[misc]  # no stubs
+    team = django_filters.CharFilter(field_name="team__name", label="of this team")
     name = django_filters.CharFilter(lookup_expr="icontains", label="words in the name")
     paused = django_filters.BooleanFilter(field_name="paused_at", lookup_expr="isnull", exclude=True)
 

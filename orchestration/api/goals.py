@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from .. import services, streaming
 from ..filters import GoalFilter
 from ..models import Event, Goal
+from ..roles import Action
 from ..selectors.access import artifacts_for, events_for, goals_for
 from ..selectors.results import bundle_of, patch_of, result_of
 from ..services.idempotency import Answer
@@ -23,6 +24,7 @@ from . import docs
 from .downloads import attachment
 from .filters import GoalEventFilter
 from .idempotency import once
+from .permissions import READS
 from .problems import NoRoom
 from .rows import Collection, checked
 from .serializers.goals import CancelInput, GoalDetail, GoalInput, GoalSummary, PauseInput, ResumeInput, RetryInput
@@ -41,7 +43,17 @@ class EventStream(JSONRenderer):
 
 class Goals(Collection):
     visible = goals_for
-    related = ("submitted_by", "selected")
+    acts = READS | {
+        "create": Action.SUBMIT,
+        "cancel": Action.CANCEL,
+        "pause": Action.PAUSE,
+        "resume": Action.RESUME,
+        "retry": Action.RETRY,
+        "events": Action.SEE,
+        "result_patch": Action.SEE,
+        "bundle": Action.SEE,
+    }
+    related = ("submitted_by", "selected", "team")
     heavy = ("text", "context")
     serializer_class = GoalSummary
     detail_serializer = GoalDetail

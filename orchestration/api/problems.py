@@ -15,7 +15,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
 
-from ..errors import BadInput, IllegalMove, KeyReused, NotFound, OrchestrationError, RequestInFlight
+from ..errors import BadInput, IllegalMove, KeyReused, NotAllowed, NotFound, OrchestrationError, RequestInFlight
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -28,6 +28,7 @@ KINDS: tuple[tuple[type[Exception], int, str], ...] = (
     (KeyReused, 422, "idempotency-key-reused"),
     (RequestInFlight, 409, "request-in-flight"),
     (IllegalMove, 409, "illegal-move"),
+    (NotAllowed, 403, "forbidden"),
     (NotFound, 404, "not-found"),
     (BadInput, 422, "unusable-value"),
     (OrchestrationError, 400, "refused"),

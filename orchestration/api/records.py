@@ -12,11 +12,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ..models import Artifact, Breaker, Worker
+from ..roles import Action
 from ..selectors.access import artifacts_for, events_for, repositories_for
 from ..selectors.operations import known_workers, queue_states
 from ..selectors.results import still_kept
 from . import docs, filters
 from .downloads import attachment
+from .permissions import READS
 from .querying import refuse_unknown
 from .rows import Collection, Listed
 from .serializers import records as out
@@ -33,6 +35,7 @@ class Artifacts(Collection):
     """An id may hold a slash, since people choose some of them: hence its own addresses in `urls`."""
 
     visible = artifacts_for
+    acts = READS | {"content": Action.SEE}
     serializer_class = out.ArtifactOut
     filterset_class = filters.ArtifactFilter
 
@@ -40,6 +43,7 @@ class Artifacts(Collection):
         return still_kept(super().get_queryset())
 
     def get_object(self) -> Artifact:
+        """Looking is every role's, so no role is asked for."""
         wanted = self.kwargs["pk"]
         # no row has such an id, and PostgreSQL would refuse even to look for one with a NUL
         rows = self.get_queryset() if wanted.isprintable() and len(wanted) <= 200 else Artifact.objects.none()
@@ -52,6 +56,7 @@ class Artifacts(Collection):
 
 class Repositories(Collection):
     visible = repositories_for
+    related = ("team",)
     serializer_class = out.RepositoryOut
 
 
@@ -76,6 +81,8 @@ class Breakers(Listed):
 
 
 class Queues(viewsets.ViewSet):
+    acts = READS
+
     @docs.one_page(out.QueueOut, "What waits in each queue, and who serves it.")
     def list(self, request: Request) -> Response:
         refuse_unknown(request, ())

@@ -11,12 +11,15 @@ from rest_framework import mixins, viewsets
 from rest_framework.request import Request
 from rest_framework.serializers import BaseSerializer
 
+from ..roles import Action
+from .permissions import READS
 from .querying import refuse_unknown
 
 
 class Rows(viewsets.GenericViewSet[Any]):
-    """Say `visible` (a function of `selectors.access`), `ordering`, and the serializers of a list and of one row."""
+    """Say `visible` (a function of `selectors.access`), `ordering`, the serializers, and in `acts` what other methods are."""
 
+    acts: ClassVar[dict[str, Action]] = READS
     visible: ClassVar[Callable[[Any], QuerySet[Any]]]
     ordering: ClassVar[tuple[str, ...]] = ("-created_at", "-id")
     related: ClassVar[tuple[str, ...]] = ()
@@ -37,7 +40,9 @@ class Rows(viewsets.GenericViewSet[Any]):
 
     def get_object(self) -> Any:
         """By its id alone: filters are for lists. What this user may not see is not there."""
-        return get_object_or_404(self.get_queryset(), pk=self.kwargs["pk"])
+        row = get_object_or_404(self.get_queryset(), pk=self.kwargs["pk"])
+        self.check_object_permissions(self.request, row)
+        return row
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

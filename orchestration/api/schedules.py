@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from .. import services
 from ..models import Occurrence, RecurringGoal
+from ..roles import Action
 from ..selectors.access import schedules_for
 from ..selectors.schedules import STRIP
 from ..services.idempotency import Answer
@@ -20,6 +21,7 @@ from . import docs
 from .filters import ScheduleFilter
 from .goals import accepted, name_of, repository_in
 from .idempotency import once
+from .permissions import READS
 from .rows import Collection, checked
 from .serializers.fields import Input
 from .serializers.goals import GoalDetail, ReasonInput
@@ -32,7 +34,10 @@ class Nothing(Input):
 
 class Schedules(Collection):
     visible = schedules_for
-    related = ("owner",)
+    acts = READS | dict.fromkeys(
+        ("create", "partial_update", "destroy", "run_now", "pause", "resume"), Action.MANAGE_SCHEDULES
+    )
+    related = ("owner", "team")
     serializer_class = ScheduleOut
     filterset_class = ScheduleFilter
 

@@ -13,7 +13,7 @@ from .problems import MEDIA_TYPE
 WHAT = {
     400: "It cannot be read: bad JSON, or a query parameter that is unknown or unusable.",
     401: "No token, or one that is unknown, expired, revoked or in the address.",
-    403: "Logged in to the panel, but the CSRF token is missing.",
+    403: "Your role in the team does not allow it; or you are logged in to the panel, and the CSRF token is missing.",
     404: "There is nothing here that you may see.",
     406: "Only the media types that are named here can be had.",
     409: "Not in this status; or a request with this Idempotency-Key is being answered right now.",

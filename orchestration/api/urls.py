@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
-from . import goals, records, schedules, schema, work
+from . import goals, records, schedules, schema, teams, work
 
 app_name = "api"
 
@@ -43,6 +43,8 @@ router.register("reviews", work.Reviews, "review")
 router.register("events", records.Events, "event")
 router.register("repositories", records.Repositories, "repository")
 router.register("schedules", schedules.Schedules, "schedule")
+router.register("teams", teams.Teams, "team")
+router.register("members", teams.Members, "member")
 router.register("workers", records.Workers, "worker")
 router.register("breakers", records.Breakers, "breaker")
 router.register("queues", records.Queues, "queue")

@@ -11,6 +11,7 @@ from django.http import HttpResponse
 from rest_framework.decorators import action
 from rest_framework.request import Request
 
+from ..roles import Action
 from ..selectors.access import (
     artifacts_for,
     calls_for,
@@ -23,12 +24,14 @@ from ..selectors.access import (
 from ..selectors.results import bundle_of, patch_of
 from . import docs, filters
 from .downloads import attachment
+from .permissions import READS
 from .rows import Collection
 from .serializers import work as out
 
 
 class Rollouts(Collection):
     visible = rollouts_for
+    acts = READS | {"result_patch": Action.SEE, "bundle": Action.SEE}
     related = ("goal",)
     serializer_class = out.RolloutOut
     filterset_class = filters.RolloutFilter

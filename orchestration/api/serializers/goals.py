@@ -15,11 +15,13 @@ from ...selectors.proofs import proofs_of
 from ...states import CheckOrigin, Strategy
 from .fields import Flag, Input, JSONObject, Limits, Number, Text
 
-REPOSITORY = "id or path of a registered repository, or a path below REPO_ROOTS"
+REPOSITORY = "id or path of one of the team's repositories, or a path below REPO_ROOTS"
+TEAM = "name or id of the team whose it is; where you are in one only, or the repository is named by its id, it may be left out"
 
 
 class GoalInput(Input):
     text = Text(help_text="what is to be achieved")
+    team = Text(required=False, max_length=60, help_text=TEAM)
     context = JSONObject(required=False, help_text="anything else that the agents should know")  # type: ignore[assignment]  # fields leave the class
     repository = Text(required=False, allow_blank=True, allow_null=True, max_length=1000, help_text=REPOSITORY)
     base_ref = Text(required=False, allow_blank=True, max_length=250, help_text="branch, tag or commit; empty: HEAD")
@@ -74,6 +76,7 @@ class RetryInput(LimitsInput):
 class GoalSummary(serializers.ModelSerializer[Goal]):
     title = serializers.SerializerMethodField(help_text="the beginning of its text, in one line")
     headline = serializers.SerializerMethodField(help_text="the status in words: an unverified success says so")
+    team = serializers.CharField(source="team.name", read_only=True)
     owner = serializers.CharField(source="submitted_by.username", default=None, allow_null=True, read_only=True)
     repository = serializers.UUIDField(source="repository_id", allow_null=True, read_only=True)
     retry_of = serializers.UUIDField(source="retry_of_id", allow_null=True, read_only=True)
@@ -82,6 +85,7 @@ class GoalSummary(serializers.ModelSerializer[Goal]):
         model = Goal
         fields = [
             "id",
+            "team",
             "title",
             "status",
             "headline",

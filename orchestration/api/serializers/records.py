@@ -30,12 +30,13 @@ class ArtifactOut(serializers.ModelSerializer[Artifact]):
 
 
 class RepositoryOut(serializers.ModelSerializer[Repository]):
+    team = serializers.CharField(source="team.name", read_only=True)
     has_setup = serializers.SerializerMethodField(help_text="its tools are built before any agent works")
     toolchain = serializers.ListField(child=serializers.CharField(), read_only=True)
 
     class Meta:
         model = Repository
-        fields = ["id", "path", "has_setup", "toolchain", "created_at"]
+        fields = ["id", "team", "path", "has_setup", "toolchain", "created_at"]
         read_only_fields = fields
 
     def get_has_setup(self, repository: Repository) -> bool:

@@ -9,7 +9,7 @@ from ...models import Occurrence, RecurringGoal
 from ...selectors.schedules import in_words, upcoming
 from ...states import MissedPolicy, OverlapPolicy, Strategy
 from .fields import Flag, Input, JSONObject, Limits, Number, Text
-from .goals import REPOSITORY
+from .goals import REPOSITORY, TEAM
 
 
 class ScheduleChange(Input):
@@ -34,6 +34,7 @@ class ScheduleChange(Input):
 
 
 class ScheduleInput(ScheduleChange):
+    team = Text(required=False, max_length=60, help_text=TEAM)
     name = Text(max_length=120)
     cron = Text(max_length=120, help_text="minute hour day-of-month month day-of-week, for example 30 2 * * *")
     text = Text(help_text="the goal")
@@ -52,6 +53,7 @@ class ScheduleOut(serializers.ModelSerializer[RecurringGoal]):
     words = serializers.SerializerMethodField(help_text="the cron expression in English")
     next_times = serializers.SerializerMethodField(help_text="the next five; none while it is paused")
     is_paused = serializers.BooleanField(read_only=True)
+    team = serializers.CharField(source="team.name", read_only=True)
     owner = serializers.CharField(source="owner.username", default=None, allow_null=True, read_only=True)
     repository = serializers.UUIDField(source="repository_id", allow_null=True, read_only=True)
     context = JSONObject(read_only=True)  # type: ignore[assignment]  # fields leave the class
@@ -63,6 +65,7 @@ class ScheduleOut(serializers.ModelSerializer[RecurringGoal]):
         model = RecurringGoal
         fields = [
             "id",
+            "team",
             "name",
             "cron",
             "words",
