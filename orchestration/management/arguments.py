@@ -29,6 +29,7 @@ def add_subcommands(parser: CommandParser) -> None:
     submit.add_argument(
         "--repo", metavar="FOLDER", help="a git repository on this machine; without it the work starts from nothing"
     )
+    add_team(submit)
     submit.add_argument("--ref", default="", help="branch, tag or commit to start from (default: HEAD)")
     submit.add_argument(
         "--check", action="append", default=[], metavar="CMD", help="a command that proves the goal; repeat for more"
@@ -49,6 +50,7 @@ def add_subcommands(parser: CommandParser) -> None:
     )
     listed = _verb(verbs, "list", "The newest goals.", "goal list --limit 5")
     listed.add_argument("--limit", type=_positive, default=20, metavar="N", help="at most so many (20)")
+    add_team(listed)
     _verb(verbs, "show", "One goal: plan, commands, checks, review, cost, events.", "goal show last", goal=True)
     watch = _verb(verbs, "watch", "Follow a goal live.", "goal watch last --timeout 600", goal=True)
     cancel = _verb(
@@ -94,6 +96,12 @@ def add_subcommands(parser: CommandParser) -> None:
         parser_of.add_argument(
             "--timeout", type=float, metavar="SECONDS", help="stop watching after so long (exit code 124)"
         )
+
+
+def add_team(parser: argparse.ArgumentParser | CommandParser) -> None:
+    parser.add_argument(
+        "--team", default="", metavar="TEAM", help="whose it is; where there is one team it need not be said"
+    )
 
 
 def _positive(text: str) -> int:

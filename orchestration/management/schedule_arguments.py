@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 
 from orchestration.states import MissedPolicy, OverlapPolicy, Strategy
 
-from .arguments import LIMITS, limits_of
+from .arguments import LIMITS, add_team, limits_of
 
 HELP = "Goals that come back by the calendar. celery-beat ticks them (manage.py up runs it). Exit codes: 0 ok, 1 error, 2 usage."
 
@@ -28,6 +28,7 @@ def add_subcommands(parser: CommandParser) -> None:
     add.add_argument("text", help="the goal")
     add.add_argument("--zone", default="UTC", help="IANA time zone (default: UTC)")
     add.add_argument("--repo", metavar="FOLDER", help="a git repository on this machine")
+    add_team(add)
     add.add_argument("--ref", default="", help="branch, tag or commit to start from (default: HEAD at that time)")
     add.add_argument("--check", action="append", default=[], metavar="CMD", help="a command that proves the goal")
     add.add_argument("--overlap", choices=OverlapPolicy.values, default=OverlapPolicy.SKIP.value)

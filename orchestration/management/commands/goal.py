@@ -54,6 +54,7 @@ class Command(BaseCommand):
     def submit(self, options: dict[str, Any]) -> int:
         goal = services.submit_goal(
             self._text(options),
+            team=options["team"],
             repo=options["repo"],
             ref=options["ref"],
             checks=options["check"],
@@ -76,7 +77,10 @@ class Command(BaseCommand):
         return self._follow(goal, options)
 
     def list(self, options: dict[str, Any]) -> int:
-        goals = Goal.objects.order_by("-created_at")[: options["limit"]]
+        goals = Goal.objects.order_by("-created_at")
+        if options["team"]:
+            goals = goals.filter(team=services.team_of_machine(options["team"]))
+        goals = goals.select_related("team")[: options["limit"]]
         rows = [story.summary(goal) for goal in goals]
         if options["json"]:
             self._json(rows)

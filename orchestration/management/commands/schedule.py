@@ -48,7 +48,8 @@ class Command(BaseCommand):
         owner = get_user_model().objects.filter(username=options["owner"]).first()
         if options["owner"] and owner is None:
             raise BadInput(f"there is no user {options['owner']!r}")
-        made = services.add_schedule(owner=owner, repo=options["repo"], allow_repo=True, **wanted(options))
+        where = {"repo": options["repo"], "team": options["team"], "allow_repo": True}
+        made = services.add_schedule(owner=owner, **where, **wanted(options))
         return self._told(made, options)
 
     def _run(self, options: dict[str, Any]) -> dict[str, Any]:

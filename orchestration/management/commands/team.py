@@ -1,0 +1,95 @@
+"""manage.py team create|add|role|remove|list: whose the goals are, and who may do what with them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db.models import Count
+
+from orchestration import services
+from orchestration.management.problems import in_a_sentence
+from orchestration.models import Membership, Team
+from orchestration.roles import Role
+from orchestration.terminal import plain
+
+VERBS = (
+    ("create", "A new team.", "team create shop --admin ada"),
+    ("add", "Take a user into a team.", "team add shop bob --role viewer"),
+    ("role", "Give a member another role.", "team role shop bob operator"),
+    ("remove", "Take a member out; what they made stays.", "team remove shop bob"),
+    ("list", "All teams, or the members of one.", "team list shop"),
+)
+ROLES = ", ".join(Role.values)
+
+
+class Command(BaseCommand):
+    help = "Teams: goals, repositories and schedules belong to one, its members see them, and a role says what each may do."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+        for name, words, example in VERBS:
+            made: argparse.ArgumentParser = verbs.add_parser(
+                name, help=words, description=words, epilog=f"example: manage.py {example}"
+            )
+            made.add_argument("--json", action="store_true", help="print JSON on stdout")
+            made.add_argument("team", help="its name", nargs="?" if name == "list" else None, default="")
+            if name == "create":
+                made.add_argument("--admin", default="", metavar="USER", help="its first admin")
+            if name in ("add", "role", "remove"):
+                made.add_argument("user", help="a user's name (manage.py invite makes one)")
+            if name == "role":
+                made.add_argument("role", choices=Role.values, metavar="ROLE", help=ROLES)
+            if name == "add":
+                made.add_argument(
+                    "--role",
+                    choices=Role.values,
+                    default=Role.OPERATOR.value,
+                    metavar="ROLE",
+                    help=f"{ROLES} (operator)",
+                )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with in_a_sentence():
+            told, line = getattr(self, f"_{options['verb']}")(options)
+        self.stdout.write(json.dumps(told, indent=1) if options["json"] else line)
+
+    def _create(self, options: dict[str, Any]) -> tuple[Any, str]:
+        admin = services.person(options["admin"]) if options["admin"] else None
+        team = services.create_team(options["team"], admin=admin, by="shell")
+        first = "" if admin else f"; nobody is in it yet: manage.py team add {team} USER --role admin"
+        return {"id": str(team.pk), "name": team.name}, f"there is a team {team}{first}"
+
+    def _add(self, options: dict[str, Any]) -> tuple[Any, str]:
+        team = services.team_of_machine(options["team"])
+        made = services.add_member(team, services.person(options["user"]), options["role"], by="shell")
+        return _row(made), f"{made.user} is in the team {team}, as {made.role}"
+
+    def _role(self, options: dict[str, Any]) -> tuple[Any, str]:
+        changed = services.change_role(self._member(options).pk, options["role"], by="shell")
+        return _row(changed), f"{changed.user} is {changed.role} in the team {changed.team}"
+
+    def _remove(self, options: dict[str, Any]) -> tuple[Any, str]:
+        gone = services.remove_member(self._member(options).pk, by="shell")
+        return _row(gone), f"{gone.user} is not in the team {gone.team} any more; what they made stays"
+
+    def _list(self, options: dict[str, Any]) -> tuple[Any, str]:
+        if options["team"]:
+            team = services.team_of_machine(options["team"])
+            members = Membership.objects.filter(team=team).select_related("user", "team").order_by("user__username")
+            rows = [_row(member) for member in members]
+            return rows, "\n".join(f"{plain(row['user']):30} {row['role']}" for row in rows) or "nobody is in it yet"
+        teams = Team.objects.annotate(people=Count("memberships"))
+        found = [{"id": str(team.pk), "name": team.name, "members": team.people} for team in teams]
+        lines = [f"{row['name']:30} {row['members']} member(s)" for row in found]
+        return found, "\n".join(lines) or "no team yet; the first goal, or `manage.py up`, makes one: default"
+
+    def _member(self, options: dict[str, Any]) -> Membership:
+        return services.member_of(services.team_of_machine(options["team"]), options["user"])
+
+
+def _row(member: Membership) -> dict[str, str]:
+    return {"id": str(member.pk), "team": member.team.name, "user": member.user.get_username(), "role": member.role}
