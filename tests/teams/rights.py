@@ -1,0 +1,81 @@
+"""What each page, each route of the API and each command is, written down a second time: a new one has to be put here, too.
+
+OWN: one's own things, or what everybody who may log in sees of the installation. OPEN: without a login. MACHINE: whoever has a shell.
+"""
+
+from __future__ import annotations
+
+from orchestration.roles import Action
+
+OWN, OPEN, MACHINE = "own", "open", "machine"
+S, M = Action.SEE, Action.MANAGE_SCHEDULES
+
+PANEL: dict[str, str | dict[str, str]] = {
+    **dict.fromkeys(("overview", "goal-list", "repository-list", "schedule-list", "team-list"), S),
+    **{f"goal-{tab}": S for tab in ("detail", "commands", "changes", "reviews", "events", "artifacts")},
+    **{f"goal-{part}": S for part in ("artifact", "output", "json", "stream")},
+    **dict.fromkeys(("step-detail", "run-detail", "schedule-detail", "team-detail"), S),
+    "goal-new": Action.SUBMIT,
+    "goal-act": {
+        "cancel": Action.CANCEL,
+        "force": Action.CANCEL,
+        "pause": Action.PAUSE,
+        "resume": Action.RESUME,
+        "retry": Action.RETRY,
+    },
+    **{f"schedule-{verb}": M for verb in ("new", "change", "run", "pause", "resume", "remove")},
+    **{f"member-{verb}": Action.MANAGE_MEMBERS for verb in ("add", "role", "remove")},
+    **dict.fromkeys(("worker-list", "token-list", "token-revoke", "set-password", "logout"), OWN),
+    **dict.fromkeys(("theme", "login", "login-link", "healthz", "readyz", "metrics"), OPEN),
+}
+POSTED = {  # forms that only post; all else is asked for by GET
+    *("goal-act", "schedule-run", "schedule-pause", "schedule-resume", "schedule-remove", "token-revoke", "logout"),
+    *("member-add", "member-role", "member-remove"),
+}
+
+READ = ("rollout", "plan", "step", "run", "call", "review", "repository", "artifact")
+API: dict[str, dict[str, str]] = {
+    **{f"{name}-list": {"get": S} for name in (*READ, "event", "worker", "breaker", "queue", "team")},
+    **{f"{name}-detail": {"get": S} for name in (*READ, "goal", "team")},
+    **{f"{name}-{part}": {"get": S} for name in ("goal", "rollout") for part in ("patch", "bundle")},
+    "artifact-content": {"get": S},
+    "goal-list": {"get": S, "post": Action.SUBMIT},
+    "goal-events": {"get": S},
+    "goal-cancel": {"post": Action.CANCEL},
+    "goal-pause": {"post": Action.PAUSE},
+    "goal-resume": {"post": Action.RESUME},
+    "goal-retry": {"post": Action.RETRY},
+    "schedule-list": {"get": S, "post": M},
+    "schedule-detail": {"get": S, "patch": M, "delete": M},
+    **{f"schedule-{verb}": {"post": M} for verb in ("run", "pause", "resume")},
+    "team-events": {"get": Action.SEE_AUDIT},
+    "member-list": {"get": S, "post": Action.MANAGE_MEMBERS},
+    "member-detail": {"get": S, "patch": Action.MANAGE_MEMBERS, "delete": Action.MANAGE_MEMBERS},
+}
+DOCUMENTS = {"schema", "docs", ""}  # of the API itself: for whoever is logged in; "": what is not there
+
+COMMANDS: dict[str, str | dict[str, str]] = {
+    "goal": {
+        "submit": Action.SUBMIT,
+        **dict.fromkeys(("list", "show", "watch", "apply"), S),
+        "cancel": Action.CANCEL,
+        "retry": Action.RETRY,
+        "pause": Action.PAUSE,
+        "resume": Action.RESUME,
+    },
+    "schedule": {"list": S, **dict.fromkeys(("add", "run", "pause", "resume", "remove"), M)},
+    "repository": Action.MANAGE_REPOSITORIES,
+    "team": {"list": S, **dict.fromkeys(("create", "add", "role", "remove"), Action.MANAGE_MEMBERS)},
+    "invite": Action.MANAGE_MEMBERS,
+    **dict.fromkeys(("create_token", "login_link"), OWN),
+    **dict.fromkeys(
+        (
+            *("audit_invariants", "breakers", "check_sandbox", "demo", "demo_llm", "doctor", "migrate"),
+            *("rebuild_queue", "sweep", "up", "worker"),
+        ),
+        MACHINE,
+    ),
+}
+
+# What the admin shows to staff of any team, if Django's own permissions let them: rows that belong to no team.
+INSTALLATION = {"Breaker", "Worker", "Lease", "Installation"}
