@@ -20,7 +20,8 @@ from django.conf import settings
 
 from .journal import release_connection
 from .live import bell_key
-from .models import Budget, Event, Goal
+from .models import Budget, Event
+from .selectors.access import goals_for
 from .states import TERMINAL_GOAL
 
 log = logging.getLogger(__name__)
@@ -47,9 +48,9 @@ def place_of(last_event_id: str, after: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
 
 
-async def follow(goal_id: UUID, after: int, tell: Tell | None = None) -> AsyncIterator[str]:
+async def follow(user: Any, goal_id: UUID, after: int, tell: Tell | None = None) -> AsyncIterator[str]:
     """Nothing is held while it waits. With `tell` there is one `changed` an event, and its data is what that says of it; without,
-    one a look, also when only the costs changed: a page then asks for its own fragment."""
+    one a look, also when only the costs changed: a page then asks for its own fragment. It ends when `user` has left the team."""
     global open_streams
     open_streams += 1
     bell = redis.asyncio.from_url(
@@ -61,7 +62,7 @@ async def follow(goal_id: UUID, after: int, tell: Tell | None = None) -> AsyncIt
         key = await _ask(_key, goal_id)
         yield "retry: 2000\n\n"
         while time.monotonic() < ends:
-            told, newest, over, now_used = await _ask(_look, goal_id, after, tell)
+            told, newest, over, now_used = await _ask(_look, user, goal_id, after, tell)
             if after > newest:
                 after = 0  # nobody has seen what has not happened yet: from the beginning
             for number, data in told:
@@ -114,11 +115,11 @@ def _key(goal_id: UUID) -> str:
 
 
 def _look(
-    goal_id: UUID, after: int, tell: Tell | None
+    user: Any, goal_id: UUID, after: int, tell: Tell | None
 ) -> tuple[list[tuple[int, dict[str, Any]]], int, bool, tuple[int, ...]]:
     """([(number, data)], the newest event, is it over, what was used). The connection goes back: this thread lives with the stream."""
     try:
-        row = Goal.objects.filter(pk=goal_id).values_list("event_seq", "status").first()
+        row = goals_for(user).filter(pk=goal_id).values_list("event_seq", "status").first()
         if row is None:
             return [], 0, True, ()
         used = Budget.objects.filter(pk=goal_id).values_list("calls", "commands", "spent_tokens").first() or ()

@@ -153,7 +153,7 @@ def stream(request: Request, goal: Goal) -> StreamingHttpResponse:
         raise NoRoom
     after = streaming.place_of(request.headers.get("Last-Event-ID", ""), request.query_params.get("after", ""))
     return StreamingHttpResponse(
-        streaming.follow(goal.pk, after, told),
+        streaming.follow(request.user, goal.pk, after, told),
         content_type=EventStream.media_type,
         headers=streaming.HEADERS,
     )

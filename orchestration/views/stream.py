@@ -19,14 +19,15 @@ async def stream(request: HttpRequest, goal_id: UUID) -> HttpResponseBase:
     """Rights are checked before anything is said. Starts after `Last-Event-ID`, else after `?after=`."""
     if request.method != "GET":
         return HttpResponse(status=405, headers={"Allow": "GET"})
-    if not await sync_to_async(_may_see)(await request.auser(), goal_id):
+    user = await request.auser()
+    if not await sync_to_async(_may_see)(user, goal_id):
         raise Http404
     if not streaming.has_room():
         again = {"Retry-After": str(streaming.AGAIN)}
         return HttpResponse("too many streams are open", status=503, headers=again, content_type="text/plain")
     after = streaming.place_of(request.headers.get("Last-Event-ID", ""), request.GET.get("after", ""))
     return StreamingHttpResponse(
-        streaming.follow(goal_id, after), content_type="text/event-stream", headers=streaming.HEADERS
+        streaming.follow(user, goal_id, after), content_type="text/event-stream", headers=streaming.HEADERS
     )
 
 

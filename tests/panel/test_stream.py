@@ -14,11 +14,12 @@ from uuid import uuid4
 import httpx
 import pytest
 import redis
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.test import AsyncClient, Client
 
 from orchestration import broker, live, services, streaming
-from orchestration.models import Budget, Goal
+from orchestration.models import Budget, Goal, Membership
 from tests.support.installation import Installation, until
 from tests.support.people import member, outsider
 from tests.support.web import WebProcess
@@ -253,14 +254,15 @@ def test_where_there_is_no_room_a_client_is_told_when_to_come_again(monkeypatch:
 
 
 def test_a_stream_ends_after_a_while_and_is_counted_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    goal = services.submit_goal("Say hello", by=member("ana"))
+    user = member("ana")
+    goal = services.submit_goal("Say hello", by=user)
     monkeypatch.setattr(streaming, "LASTS", 0.5)
     monkeypatch.setattr(streaming, "LISTENS", 0.1)
     counts = []
 
     async def follow() -> list[str]:
         said = []
-        async for message in streaming.follow(goal.pk, 0):
+        async for message in streaming.follow(user, goal.pk, 0):
             said.append(message)
             counts.append(streaming.open_streams)
         return said
@@ -270,3 +272,20 @@ def test_a_stream_ends_after_a_while_and_is_counted_while_it_lasts(monkeypatch: 
     assert "event: beat" in said[-1]
     assert set(counts) == {1}
     assert streaming.open_streams == 0
+
+
+def test_a_stream_ends_when_its_reader_has_left_the_team(monkeypatch: pytest.MonkeyPatch) -> None:
+    user = member("ana")
+    goal = services.submit_goal("Say hello", by=user)
+    monkeypatch.setattr(streaming, "LISTENS", 0.1)
+
+    async def follow() -> list[str]:
+        said = []
+        async for message in streaming.follow(user, goal.pk, 0):
+            said.append(message.partition("\n")[0])
+            if said.count("event: beat") == 1:
+                await sync_to_async(Membership.objects.filter(user=user).delete)()
+        return said
+
+    said = asyncio.run(asyncio.wait_for(follow(), 30))
+    assert said[-1] == "event: ended"
