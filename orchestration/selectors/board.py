@@ -34,6 +34,7 @@ COLUMNS = (
     "cancelled_at",
     "repository__path",
     "submitted_by__username",
+    "team__name",
 )
 
 
@@ -110,7 +111,9 @@ def _running(work: Work) -> str:
 
 def goal_rows(goals: QuerySet[Goal], unserved: Iterable[str] = ()) -> list[GoalRow]:
     """Three queries, however many goals: the goals, their steps, their live runs. The caller has ordered and cut the queryset."""
-    found = list(goals.select_related("repository", "submitted_by").annotate(head=Left("text", TITLE)).only(*COLUMNS))
+    found = list(
+        goals.select_related("repository", "submitted_by", "team").annotate(head=Left("text", TITLE)).only(*COLUMNS)
+    )
     keys = [goal.pk for goal in found]
     counted, works, alone = _steps(keys), _works(keys), frozenset(unserved)
     return [

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 from ..entry_forms import Place
 from ..filters import GoalFilter
 from ..roles import Action
-from ..selectors.access import goals_for, repositories_for
+from ..selectors.access import goals_for, repositories_for, teams_for
 from ..selectors.board import goal_page, shown_counts
 from ..selectors.operations import unserved_queues
 from .acting import needs
@@ -32,6 +32,7 @@ def goal_list(request: HttpRequest) -> HttpResponse:
         "filters": filters_in(query),
         "complaints": complaints(chosen.form, place),
         "repositories": repositories_for(request.user).order_by("path"),
+        "teams": teams_for(request.user),
         "asked": query,
         "chosen_status": query.getlist("status"),
     }
