@@ -23,10 +23,6 @@ def into_one_team(apps, schema_editor):
         model('TeamEvent').create(team=team, kind='member.added', subject=user.username, new=role, by='migration')
     for name in OWNED:
         model(name).update(team=team)
-    if schema_editor.connection.vendor == 'postgresql':
-        # what was just written waits for its foreign keys to be checked, and a table with such rows cannot be altered
-        schema_editor.execute('SET CONSTRAINTS ALL IMMEDIATE')
-        schema_editor.execute('SET CONSTRAINTS ALL DEFERRED')
 
 
 def team(name, **null):

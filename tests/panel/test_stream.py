@@ -16,6 +16,7 @@ import pytest
 import redis
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import AsyncClient, Client
 
 from orchestration import broker, live, services, streaming
@@ -279,12 +280,16 @@ def test_a_stream_ends_when_its_reader_has_left_the_team(monkeypatch: pytest.Mon
     goal = services.submit_goal("Say hello", by=user)
     monkeypatch.setattr(streaming, "LISTENS", 0.1)
 
+    def leave() -> None:
+        Membership.objects.filter(user=user).delete()
+        connection.close()
+
     async def follow() -> list[str]:
         said = []
         async for message in streaming.follow(user, goal.pk, 0):
             said.append(message.partition("\n")[0])
             if said.count("event: beat") == 1:
-                await sync_to_async(Membership.objects.filter(user=user).delete)()
+                await sync_to_async(leave)()
         return said
 
     said = asyncio.run(asyncio.wait_for(follow(), 30))
