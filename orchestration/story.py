@@ -79,11 +79,23 @@ def summary(goal: Goal) -> dict[str, Any]:
 
 def story(goal: Goal) -> dict[str, Any]:
     """Everything that is worth telling about a goal, as JSON values."""
-    rollouts, overs = list(Rollout.objects.filter(goal=goal)), take_overs_in(goal)
+    return {
+        **handed_over(goal),
+        "why": why_of(goal),
+        "checks": [_check(check) for check in Check.objects.filter(goal=goal).select_related("rollout")],
+        "commands": [command(call) for call in commands(goal)],
+        "cancel": cancel(goal),
+        "events": [event(row) for row in Event.objects.filter(goal=goal)],
+    }
+
+
+def handed_over(goal: Goal) -> dict[str, Any]:
+    """The part of the story that a handover packet is made of."""
+    rollouts = list(Rollout.objects.filter(goal=goal).select_related("patch").defer("patch__data"))
+    overs = take_overs_in(goal)
     return {
         **summary(goal),
         "reason": goal.reason,
-        "why": why_of(goal),
         "stuck": goal.stuck,
         "paused_cap": goal.paused_cap,
         "model": goal.model,
@@ -97,11 +109,7 @@ def story(goal: Goal) -> dict[str, Any]:
         "selected": next((r.number for r in rollouts if r.pk == goal.selected_id), None),
         "rollouts": [_rollout(rollout, overs) for rollout in rollouts],
         "proof": [shown_proof(proof) for proof in proofs_of(goal)],
-        "checks": [_check(check) for check in Check.objects.filter(goal=goal).select_related("rollout")],
-        "commands": [command(call) for call in commands(goal)],
         "cost": cost(goal),
-        "cancel": cancel(goal),
-        "events": [event(row) for row in Event.objects.filter(goal=goal)],
     }
 
 
@@ -193,6 +201,7 @@ def _rollout(rollout: Rollout, overs: Mapping[str, Sequence[TakeOver]]) -> dict[
         "head": rollout.head,
         "branch": rollout.branch,
         "patch": rollout.patch_id,
+        "patch_sha256": rollout.patch.sha256 if rollout.patch else "",
         "changed_lines": rollout.changed_lines,
         "replans": rollout.replans,
         "plans": [_plan(plan) for plan in Plan.objects.filter(rollout=rollout).order_by("revision")],

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from .handover import go_on, open_questions
 from .states import TERMINAL_GOAL
 from .telling import sentence, taken_over
 
@@ -70,6 +71,7 @@ def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         yield from _rollout(rollout, told, paint)
     yield from _checks(told, paint)
     yield from _cost(told["cost"], paint)
+    yield from _open(told, paint)
     yield ""
     yield paint.strong("Events")
     yield from (f"  {row['at'][11:19]} {row['seq']:3} {event_line(row, paint)}" for row in told["events"])
@@ -183,6 +185,17 @@ def _cost(cost: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     if cost["overrun_tokens"]:
         yield f"  the provider billed {cost['overrun_tokens']} tokens more than were reserved"
     yield "  price: unknown (no prices are set)" if cost["usd"] is None else f"  price: {cost['usd']} USD"
+
+
+def _open(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    """The end of the handover packet: what nobody has answered, and the commands to go on with."""
+    if told["status"] in TERMINAL_GOAL and (questions := open_questions(told)):
+        yield ""
+        yield paint.strong("Open questions")
+        yield from (f"  {plain(question, 400)}" for question in questions)
+    yield ""
+    yield paint.strong("Go on with")
+    yield from (f"  {way['what']}: {plain(way['command'])}" for way in go_on(told))
 
 
 def command_line(command: Mapping[str, Any], paint: Paint) -> str:

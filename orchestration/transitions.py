@@ -23,7 +23,6 @@ from uuid import UUID
 from django.db import OperationalError, connection, transaction
 from django.db.models import Model
 from django.utils import timezone
-from psycopg.pq import TransactionStatus
 
 from . import dispatch
 from .errors import IllegalMove, NotFound
@@ -232,7 +231,7 @@ def _is_spoilt() -> bool:
     """Does the database refuse whatever else is asked in this transaction? (PostgreSQL does, after a statement that failed.)"""
     if connection.vendor != "postgresql" or connection.connection is None:
         return connection.needs_rollback
-    return connection.needs_rollback or connection.connection.info.transaction_status == TransactionStatus.INERROR
+    return connection.needs_rollback or connection.connection.info.transaction_status.name == "INERROR"
 
 
 def _restore(row: Model, was: dict[str, Any]) -> None:

@@ -8,13 +8,15 @@ from uuid import UUID
 from django.db.models.functions import Left
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import reverse
+from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from .. import services, streaming
+from .. import services, story, streaming
 from ..filters import GoalFilter
+from ..handover import packet
 from ..models import Event, Goal
 from ..roles import Action
 from ..selectors.access import artifacts_for, events_for, goals_for
@@ -27,7 +29,16 @@ from .idempotency import once
 from .permissions import READS
 from .problems import NoRoom
 from .rows import Collection, checked
-from .serializers.goals import CancelInput, GoalDetail, GoalInput, GoalSummary, PauseInput, ResumeInput, RetryInput
+from .serializers.goals import (
+    CancelInput,
+    GoalDetail,
+    GoalInput,
+    GoalSummary,
+    Handover,
+    PauseInput,
+    ResumeInput,
+    RetryInput,
+)
 from .serializers.records import EventOut
 
 # the words of the API → the words of `submit_goal`
@@ -52,6 +63,7 @@ class Goals(Collection):
         "events": Action.SEE,
         "result_patch": Action.SEE,
         "bundle": Action.SEE,
+        "handover": Action.SEE,
     }
     related = ("submitted_by", "selected", "team")
     heavy = ("text", "context")
@@ -111,6 +123,13 @@ class Goals(Collection):
             return stream(request, goal)
         rows = self.paginate_queryset(self.filter_queryset(events_for(request.user).filter(goal=goal)))
         return self.get_paginated_response(EventOut(rows, many=True).data)
+
+    @extend_schema(
+        summary="The handover packet: what was tried, evidence, what is open, and how to go on.", filters=False
+    )
+    @action(detail=True, detail_serializer=Handover)
+    def handover(self, request: Request, pk: UUID) -> Response:
+        return Response(packet(story.handed_over(self.get_object())))
 
     @docs.download("text/x-diff", "The result as a patch: of the selected rollout, or of the only one.")
     @action(detail=True, url_path="patch", url_name="patch")

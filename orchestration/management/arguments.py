@@ -52,6 +52,13 @@ def add_subcommands(parser: CommandParser) -> None:
     listed.add_argument("--limit", type=_positive, default=20, metavar="N", help="at most so many (20)")
     add_team(listed)
     _verb(verbs, "show", "One goal: plan, commands, checks, review, cost, events.", "goal show last", goal=True)
+    _verb(
+        verbs,
+        "handover",
+        "The handover packet as Markdown (--json: as JSON): what was tried, evidence, open questions, how to go on.",
+        "goal handover last > packet.md",
+        goal=True,
+    )
     watch = _verb(verbs, "watch", "Follow a goal live.", "goal watch last --timeout 600", goal=True)
     cancel = _verb(
         verbs, "cancel", "Cancel a goal; nothing more is begun from now on.", "goal cancel 1a2b3c4d", goal=True

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 from .. import story
 from ..blobs import load_blob
 from ..errors import NotFound
+from ..handover import packet
 from ..models import Rollout, Step
 from ..rendering.diff import Diff, parse_diff
 from ..roles import Action
@@ -84,6 +85,13 @@ def artifacts(request: HttpRequest, goal_id: UUID) -> HttpResponse:
     head, everything = goal_head(request.user, goal_id), number(request, "all") == 1
     page = goal_tabs.artifacts_of(request.user, head.goal, everything)
     return _tab(request, head, "artifacts", page=page, everything=everything)
+
+
+@needs(Action.SEE)
+@require_safe
+def handover(request: HttpRequest, goal_id: UUID) -> HttpResponse:
+    head = goal_head(request.user, goal_id)
+    return _tab(request, head, "handover", handed=packet(story.handed_over(head.goal)))
 
 
 @needs(Action.SEE)

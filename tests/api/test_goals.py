@@ -229,6 +229,15 @@ def test_the_result_is_a_patch_and_a_bundle(api: Api, bobs: Api, ada: User) -> N
             expect_problem(api.get(f"{path}/{name}?x=1"), 400)
 
 
+def test_a_goal_is_handed_over_with_all_that_the_next_one_needs(api: Api, bobs: Api, ada: User) -> None:
+    goal = rows.worked_goal(ada)
+    handed = api.get(f"/goals/{goal.pk}/handover").json()
+    assert handed["goal"]["id"] == str(goal.pk)
+    assert handed["go_on"][-1]["command"].startswith("manage.py goal ")
+    assert {"proof", "plans", "tried", "reviews", "cost", "open_questions", "result"} < handed.keys()
+    expect_problem(bobs.get(f"/goals/{goal.pk}/handover"), 404)
+
+
 def test_a_goal_without_a_result_says_what_is_missing(api: Api, ada: User, goal: Goal) -> None:
     assert "no patch (yet)" in expect_problem(api.get(f"/goals/{goal.pk}/patch"), 404)["detail"]
     assert "no commits (yet)" in expect_problem(api.get(f"/goals/{goal.pk}/bundle"), 404)["detail"]

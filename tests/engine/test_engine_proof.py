@@ -10,15 +10,16 @@ from django.core.management import call_command
 
 from agents.contracts import CheckResult, Verdict
 from agents.errors import StaleEvidence
+from agents.llm.demo_model import brief_in
 from orchestration import services
 from orchestration.blobs import unpack_row
 from orchestration.errors import BadInput
-from orchestration.models import Check, Event, Goal, Review, Run
+from orchestration.models import Artifact, Check, Event, Goal, Review, Run
 from orchestration.selectors.proofs import proofs_of
 from orchestration.services import Judged
 from tests.support.engine import Engine
 from tests.support.installation import story
-from tests.support.models import Gated, Request, call, role, turn, verdict, writes_a_file
+from tests.support.models import Gated, Request, call, role, say, step, turn, verdict, writes_a_file
 
 SUITE = """import unittest, pathlib
 class Shop(unittest.TestCase):
@@ -156,3 +157,34 @@ class TestStale:
         assert Run.objects.get(pk=run.pk).status == "running", "nothing of it was kept"
         gate.open()
         assert engine.work(goal).verified
+
+
+class TestHandover:
+    def test_a_goal_that_failed_says_what_was_tried_and_the_command_that_goes_on(
+        self, engine: Engine, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def stops(request: Request) -> dict[str, Any]:
+            if role(request) == "reviewer":
+                return verdict("stop", request, "it needs a hammer", suggested_changes="buy one")
+            if role(request) == "planner":
+                return say({"steps": [step(0, "look"), step(1, "hit", dependencies=[0])]})
+            if brief_in(request["messages"])["step"]["index"] == 1:
+                return call("finish", success=False, summary="there was no hammer", evidence=[])
+            return writes_a_file(request)
+
+        goal = finished(engine, stops, repo=engine.repository({"a.txt": "a\n"}), checks=["test -f nail.txt"])
+        assert goal.status == "failed", story(goal)
+        capsys.readouterr()
+        call_command("goal", "handover", goal.short_id)
+        text = capsys.readouterr().out
+        assert f"`manage.py goal retry {goal.short_id} --from-step 1`" in text
+        assert "there was no hammer" in text
+        assert "buy one" in text
+        call_command("goal", "handover", goal.short_id, "--json")
+        handed = json.loads(capsys.readouterr().out)
+        assert [run["status"] for run in handed["tried"] if run["step"] == 1] == ["failed"] * 3
+        assert handed["result"]["patch_sha256"] == Artifact.objects.get(pk=handed["result"]["patch"]).sha256
+        call_command("goal", "show", goal.short_id)
+        assert "Go on with" in capsys.readouterr().out
+        again = engine.work(services.retry_goal(goal.pk, from_step=1))
+        assert again.status == "failed", "the command that was named is one that works"

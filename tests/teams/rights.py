@@ -13,7 +13,7 @@ S, M = Action.SEE, Action.MANAGE_SCHEDULES
 PANEL: dict[str, str | dict[str, str]] = {
     **dict.fromkeys(("overview", "goal-list", "repository-list", "schedule-list", "team-list"), S),
     **{f"goal-{tab}": S for tab in ("detail", "commands", "changes", "reviews", "events", "artifacts")},
-    **{f"goal-{part}": S for part in ("artifact", "output", "json", "stream")},
+    **{f"goal-{part}": S for part in ("artifact", "output", "json", "stream", "handover", "handover-file")},
     **dict.fromkeys(("step-detail", "run-detail", "schedule-detail", "team-detail"), S),
     "goal-new": Action.SUBMIT,
     "goal-act": {
@@ -38,6 +38,7 @@ API: dict[str, dict[str, str]] = {
     **{f"{name}-list": {"get": S} for name in (*READ, "event", "worker", "breaker", "queue", "team")},
     **{f"{name}-detail": {"get": S} for name in (*READ, "goal", "team")},
     **{f"{name}-{part}": {"get": S} for name in ("goal", "rollout") for part in ("patch", "bundle")},
+    "goal-handover": {"get": S},
     "artifact-content": {"get": S},
     "goal-list": {"get": S, "post": Action.SUBMIT},
     "goal-events": {"get": S},
@@ -57,7 +58,7 @@ DOCUMENTS = {"schema", "docs", ""}  # of the API itself: for whoever is logged i
 COMMANDS: dict[str, str | dict[str, str]] = {
     "goal": {
         "submit": Action.SUBMIT,
-        **dict.fromkeys(("list", "show", "watch", "apply"), S),
+        **dict.fromkeys(("list", "show", "handover", "watch", "apply"), S),
         "cancel": Action.CANCEL,
         "retry": Action.RETRY,
         "pause": Action.PAUSE,

@@ -198,6 +198,25 @@ class Cancel(serializers.Serializer[Any]):
     can_force = serializers.BooleanField(help_text="it has hung for 10 seconds: POST …/cancel with `force`")
 
 
+class Way(serializers.Serializer[Any]):
+    what = serializers.CharField()
+    command = serializers.CharField()
+
+
+class Handover(serializers.Serializer[Any]):
+    """All that the next person or agent needs to go on without asking anybody."""
+
+    goal = JSONObject()
+    result = JSONObject(allow_null=True, help_text="commit, branch and patch; null: nothing was committed")
+    proof = ProofLine(many=True)
+    plans = serializers.ListField(child=JSONObject(), help_text="each revision of each rollout, with its steps")
+    tried = serializers.ListField(child=JSONObject(), help_text="each run, with how it ended")
+    reviews = serializers.ListField(child=JSONObject())
+    cost = Cost()
+    open_questions = serializers.ListField(child=serializers.CharField())
+    go_on = Way(many=True)
+
+
 class GoalDetail(GoalSummary):
     cost = serializers.SerializerMethodField()
     cancel = serializers.SerializerMethodField()

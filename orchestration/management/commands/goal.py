@@ -15,6 +15,7 @@ from agents.source import local_changes, local_commit
 from orchestration import services, story
 from orchestration.blobs import load_blob
 from orchestration.errors import BadInput
+from orchestration.handover import markdown, packet
 from orchestration.management.arguments import HELP, add_subcommands, limits_of
 from orchestration.management.problems import EXIT_INTERRUPTED, in_a_sentence
 from orchestration.models import Goal, Rollout
@@ -37,6 +38,7 @@ class Command(BaseCommand):
             "submit": self.submit,
             "list": self.list,
             "show": self.show,
+            "handover": self.handover,
             "watch": self.watch,
             "cancel": self.cancel,
             "retry": self.retry,
@@ -95,6 +97,11 @@ class Command(BaseCommand):
 
     def show(self, options: dict[str, Any]) -> int:
         self._show(story.find_goal(options["id"]), options)
+        return 0
+
+    def handover(self, options: dict[str, Any]) -> int:
+        handed = packet(story.handed_over(story.find_goal(options["id"])))
+        self._out(options, handed, markdown(handed).rstrip())
         return 0
 
     def watch(self, options: dict[str, Any]) -> int:

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('orchestration', '0004_breakers'),
+        ('orchestration', '0005_teams'),
     ]
 
     operations = [
