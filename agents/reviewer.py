@@ -47,7 +47,7 @@ class ReflectorAgent:
         rules = Message("system", render("reviewer", schema=schema_text(Verdict)))
         messages = [rules, told("Judge this result.", brief)]
         verdict = ask(self._llm or default_llm(), messages, Verdict, "verdict", cites)
-        if known and not known & set(verdict.evidence):
+        if known and not cited(verdict, brief):
             verdict = verdict.model_copy(update={"confidence": 0.0})
         return overrule(verdict, [c for c in brief.checks_after if c.origin == "person" and not c.flaky])
 
@@ -88,6 +88,11 @@ def _command_evidence(number: int, given: Mapping[str, Any]) -> Evidence:
     code = given.get("exit_code")
     title = f"command: {given.get('command', '')}"[:300]
     return Evidence(id=f"x{number}", title=title, exit_code=code if isinstance(code, int) else None)
+
+
+def cited(verdict: Verdict, brief: ReviewBrief) -> set[str]:
+    """PURE: the evidence that a verdict rests on."""
+    return {item.id for item in brief.evidence} & set(verdict.evidence)
 
 
 HIDDEN = "[hidden]"

@@ -8,7 +8,8 @@ from pathlib import Path
 from agents.checking import HARNESS_FILES, exam_files
 from agents.contracts import CheckResult, DoneStep, Evidence, ReviewBrief, Verdict
 from agents.delivery import DeliveryProblem, deliver
-from agents.reviewer import ReflectorAgent, conceal, overrule
+from agents.errors import InvalidReply
+from agents.reviewer import ReflectorAgent, cited, conceal, overrule
 
 from .. import services
 from ..active import ActiveRun
@@ -42,13 +43,28 @@ def review(tools: Tools, active: ActiveRun) -> Run | None:
         after = _checks_on_result(place, run, before, head)
         journal = Journal(active)
         journal.open()
-        verdict = ReflectorAgent(journal.llm(tools.make_llm())).judge(_brief(run, patch, before, after))
+        brief = _brief(run, patch, before, after)
+        verdict = ReflectorAgent(journal.llm(tools.make_llm())).judge(brief)
+        if brief.evidence and not cited(verdict, brief):
+            verdict = by_checks(before, after)
         verdict = conceal(overrule(verdict, gating(before, after)), after)
     active.check()
     stored = save_blob("patch", patch.encode("utf-8", "surrogateescape"), media_type="text/x-diff", goal=run.goal)
     branch, remarks = _deliver(tools, run, verdict, head)
     judged = Judged(verdict, head, after, proven(before, after), lines, stored, branch, remarks)
     return services.record_review(run, judged, active.successor)
+
+
+def by_checks(before: Sequence[CheckResult], after: Sequence[CheckResult]) -> Verdict:
+    """A reviewer that cites nothing, also when asked again, has given no verdict. Raises InvalidReply where no check proves it."""
+    if not proven(before, after):
+        raise InvalidReply(
+            "the reviewer cited no evidence, also when it was asked again: that is no verdict, "
+            "and the checks do not prove the result without one"
+        )
+    passed = [f"c{n}" for n, check in enumerate(after, 1) if check.passed]
+    why = "The reviewer cited no evidence, so what it said does not count: the checks prove the result."
+    return Verdict(action="complete", reasoning=why, confidence=1.0, evidence=passed)
 
 
 def _checks_on_result(place: Bench, run: Run, before: Sequence[CheckResult], head: str) -> list[CheckResult]:

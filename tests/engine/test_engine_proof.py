@@ -159,6 +159,31 @@ class TestStale:
         assert engine.work(goal).verified
 
 
+class TestNoEvidence:
+    @pytest.mark.parametrize(
+        ("check", "status"), [("test -f note-0.txt", "succeeded"), ("true; exit $((1 - 0))", "failed")]
+    )
+    def test_a_verdict_that_cites_nothing_twice_is_none_and_the_checks_decide(
+        self, engine: Engine, check: str, status: str
+    ) -> None:
+        asked = []
+
+        def claims(request: Request) -> dict[str, Any]:
+            if role(request) != "reviewer":
+                return writes_a_file(request)
+            asked.append(request)
+            return say({"action": "complete", "reasoning": "trust me", "confidence": 1.0})
+
+        goal = finished(engine, claims, checks=[check])
+        assert (goal.status, goal.verified) == (status, status == "succeeded"), story(goal)
+        assert len(asked) >= 2, "it was asked again"
+        if status == "failed":
+            assert "cited no evidence" in goal.reason
+            assert not Review.objects.exists()
+        else:
+            assert "what it said does not count" in Review.objects.get().reasoning
+
+
 class TestHandover:
     def test_a_goal_that_failed_says_what_was_tried_and_the_command_that_goes_on(
         self, engine: Engine, capsys: pytest.CaptureFixture[str]

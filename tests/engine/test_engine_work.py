@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 
 from agents.llm.demo_model import answer, brief_in
 from orchestration import services
 from orchestration.errors import IllegalMove
-from orchestration.models import Budget, Call, Goal, Plan, Review, Run, Step
+from orchestration.models import Breaker, Budget, Call, Goal, Plan, Review, Run, Step
 from tests.support.engine import Engine
 from tests.support.installation import EXAMPLE_GOAL, story
 from tests.support.models import Request, call, role, say, step, turn, verdict, writes_a_file
@@ -233,15 +234,16 @@ class TestModelThatSaysNo:
         assert "LLM_API_KEY" in goal.reason
         assert "the-wrong-one" not in goal.reason + story(goal) + Run.objects.get().error
 
-    def test_a_server_that_breaks_is_tried_four_times(self, engine: Engine, settings: Any) -> None:
-        settings.BREAKER = {**settings.BREAKER, "failures": 99}  # as where others are answered in between
+    def test_a_server_that_breaks_bills_nothing_and_is_asked_again(self, engine: Engine) -> None:
         model = engine.serve(writes_a_file)
         model.faults.nth = 1
-        goal = engine.work(engine.goal("one"))
-        assert goal.status == "failed"
-        assert set(Run.objects.values_list("status", "error_kind")) == {("errored", "transient")}
-        assert Run.objects.count() == 4
+        goal = engine.goal("one")
+        engine.work(goal, until=goal.events.filter(data__doubtful=True).exists)
         assert Budget.objects.get().spent_tokens == 0, "an error of the server is not billed"
+        model.faults.nth = 0
+        Breaker.objects.update(probe_at=Now())
+        assert engine.work(goal).status == "succeeded", story(goal)
+        assert not Run.objects.exclude(attempt=1).exists()
 
     def test_html_from_a_server_is_named(self, engine: Engine) -> None:
         model = engine.serve(writes_a_file)
