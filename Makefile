@@ -58,10 +58,10 @@ faults: ## what the promises say of killed processes: crash points, chaos, and t
 	@$(PY) -m tests.faults.chaos
 	@$(PY) -m tests.support.postgres -- $(PY) -m pytest -q -m faults --database-only
 
-crash-points: ## a kill at every single occurrence of every seam, on both databases (hours)
+crash-points: ## a kill at every single occurrence of every seam, on both databases (about five minutes)
 	@scripts/setup --dev
-	@$(PY) -m tests.faults.crash_points --every
-	@$(PY) -m tests.faults.crash_points --every --postgres
+	@$(PY) -m tests.faults.crash_points
+	@$(PY) -m tests.faults.crash_points --postgres
 
 chaos: ## 20 goals on three machines while workers, supervisors, Redis and PostgreSQL are killed (≤ 150 s; SEED=n)
 	@scripts/setup --dev

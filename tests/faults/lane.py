@@ -1,7 +1,7 @@
 """One lane of the crash points: cases one after another on a database of its own, each life a fork of this process.
 
-A case is `first/seed`: its first life dies at that occurrence (0: at none). With a seed, each further life dies too, after a random
-number of occurrences, until one reaches the end; without (0), the second life goes on undisturbed.
+In a case each life dies at the first point where nobody has died before it (ledger.py), until one reaches the end. The cases are over
+when one of them has met nothing new, or the time is. `--undisturbed`: a single case in which nobody dies.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import argparse
 import hashlib
 import json
 import os
-import random
 import sys
+import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -33,13 +34,12 @@ from orchestration.invariants import Violation  # noqa: E402
 from orchestration.models import Call, Goal  # noqa: E402
 from orchestration.states import CallKind, CallStatus  # noqa: E402
 
+from .ledger import Ledger  # noqa: E402
 from .life import live  # noqa: E402
 from .reference import CANCEL, WORK  # noqa: E402
-from .seams import KILLED  # noqa: E402
+from .seams import KILLED, Point  # noqa: E402
 
 MOST_LIVES = 400  # a case that needs more makes no progress
-LEAST = 131  # occurrences of a life: with fewer, a review would never come to its first recorded call
-
 
 Tell = Callable[[Any], None]
 
@@ -71,23 +71,32 @@ def _say(pipe: int, value: Any) -> None:
         data = data[os.write(pipe, data) :]
 
 
-def run_case(name: str, first: int, seed: int) -> dict[str, Any]:
+def run_case(name: str, ledger: Ledger | None) -> dict[str, Any]:
     """Lives until one reaches the end; what was died at, and what does not hold."""
     died: list[str] = []
-    chance = random.Random(seed)
-    die_at = first
+    killed: Counter[str] = Counter()
     while True:
-        code, told = in_a_fork(partial(live, name, die_at))
+        dies = ledger.of_life(killed) if ledger else _nobody
+        code, told = in_a_fork(partial(_live, name, dies))
         if code == 0:
             break
         if code != KILLED or len(died) >= MOST_LIVES:
             return {"case": name, "died": died, "trouble": [f"life {len(died) + 1} ended with {code}: {told}"]}
-        died.append(told)
-        die_at = chance.randrange(LEAST, 2 * LEAST) if seed else 0
+        died.append(told["point"])
+        killed[told["run"]] += 1
     code, result = in_a_fork(lambda _: _look(name))
     if code:
         return {"case": name, "died": died, "trouble": [str(result)]}
-    return {"case": name, "died": died, "places": told, **result}
+    return {"case": name, "died": died, **({} if ledger else {"points": told}), **result}
+
+
+def _live(name: str, dies: Callable[[Point], bool], tell: Tell) -> list[tuple[str, str]]:
+    points = live(name, dies, lambda point: tell({"point": str(point), "run": point.run}))
+    return [(point.place, str(point)) for point in points]
+
+
+def _nobody(point: Point) -> bool:
+    return False
 
 
 def _look(name: str) -> dict[str, Any]:
@@ -123,15 +132,22 @@ def _left_on_the_host() -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--name", required=True)
-    parser.add_argument("cases", nargs="+", help="first/seed")
+    parser.add_argument("--undisturbed", action="store_true")
+    parser.add_argument("--ledger", type=Path, help="a folder")
+    parser.add_argument("--wanted", type=Path, help="a file with the occurrences to die at, one a line")
+    parser.add_argument("--seconds", type=float, default=0.0, help="begin no case later")
     asked = parser.parse_args()
     runtime.sandbox_provider()  # tried once, not in each life
     connection.close()
     if hasattr(connection, "close_pool"):
         connection.close_pool()  # its threads would not be there in a fork
-    for case in asked.cases:
-        first, seed = map(int, case.split("/"))
-        print(json.dumps(run_case(f"{asked.name} {case}", first, seed)), flush=True)
+    ledger = None if asked.undisturbed else Ledger(asked.ledger, asked.wanted.read_text().splitlines())
+    ends, n, met = time.monotonic() + asked.seconds, 0, True
+    while met and (n == 0 or time.monotonic() < ends):
+        n += 1
+        result = run_case(f"{asked.name} {n}", ledger)
+        met = bool(result["died"])
+        print(json.dumps(result), flush=True)
     return 0
 
 

@@ -12,37 +12,48 @@ from django.db.models.functions import Now
 from agents.sandbox import registry as sandboxes
 from orchestration import runtime, services
 from orchestration.models import Goal, Run
-from orchestration.states import TERMINAL_GOAL, Queue, RunStatus
+from orchestration.states import TERMINAL_GOAL, TERMINAL_RUN, Queue, RunStatus
 
 from .reference import CANCEL, WORK
-from .seams import Seams
+from .seams import Point, Seams
 
 THREADS = 4
 SECONDS = 60.0  # a life that takes longer has come to a stand
 
 
-def live(case: str, die_at: int, died: Callable[[str], None]) -> list[str]:
-    """Until both goals of the case have ended; the places that were passed. At occurrence `die_at` (0: never) the process is gone."""
+def live(case: str, dies: Callable[[Point], bool], died: Callable[[Point], None]) -> list[Point]:
+    """Until both goals of the case have ended; the points that were passed. Where `dies` says so, the process is gone."""
     _time_passes()
     sandboxes.sweep(settings.WORKSPACES_DIR)
-    seams = Seams(die_at, died)
+    seams = Seams(dies, died)
     seams.lay()
+    seams.working(_whose)
     worker = runtime.Worker(Queue.values, THREADS)
     worker._tools = seams.tools(runtime.make_tools(worker.name))
     worker.keep_alive()
     services.sweep()
     for text in (WORK, CANCEL):
-        _work(worker, _accepted(text, case))
+        _work(worker, _accepted(text, case), seams)
     while worker.active.all():  # a result is recorded before its sandbox is closed
         time.sleep(0.02)
-    return seams.places
+    return seams.over()
 
 
-def _work(worker: runtime.Worker, goal: Goal) -> None:
+def _name(goal: Goal) -> str:
+    return "cancel" if goal.text.startswith(CANCEL) else "work"
+
+
+def _whose(run: Run) -> str:
+    """The same for the same piece of work in each case. (Of the pair, either may be the one that meets the conflict.)"""
+    return f"{_name(run.goal)}: {run.kind} {run.revision}{' again' if run.attempt > 1 else ''}"
+
+
+def _work(worker: runtime.Worker, goal: Goal, seams: Seams) -> None:
     """Look often and cheaply: what is passed while there is nothing to do says nothing."""
     ends = time.monotonic() + SECONDS
     due = Run.objects.filter(goal=goal, status=RunStatus.QUEUED, not_before__lte=Now())
     while goal.status not in TERMINAL_GOAL:
+        seams.at(f"{_name(goal)}: {goal.status}, {goal.runs.filter(status__in=TERMINAL_RUN).count()} runs ended")
         if due.exists():
             worker.claim_idle()
         if (
@@ -58,8 +69,8 @@ def _work(worker: runtime.Worker, goal: Goal) -> None:
 
 
 def _time_passes() -> None:
-    """The leases of the dead worker run out, and no retry has to be waited for."""
-    Run.objects.filter(status=RunStatus.RUNNING).update(lease_until=Now() - timedelta(seconds=1))
+    """The leases of the dead worker run out, those of its ended runs too, and no retry has to be waited for."""
+    Run.objects.exclude(lease_until=None).update(lease_until=Now() - timedelta(seconds=1))
     Run.objects.filter(status=RunStatus.QUEUED).update(not_before=Now())
 
 

@@ -1,4 +1,4 @@
-"""The four seams at which a process may die: transactions, publishing, port calls, subprocesses. Each occurrence has a number.
+"""The four seams at which a process may die: transactions, publishing, port calls, subprocesses. Each occurrence has a name.
 
 They are laid into a process of the suite from outside; nothing in the product knows of them.
 """
@@ -9,12 +9,16 @@ import os
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from orchestration import dispatch
+from orchestration import dispatch, runtime
+from orchestration.journal import Journal
+from orchestration.models import Run
 from orchestration.runs.bench import Tools
 
 KILLED = 137  # as a shell tells of a process that got SIGKILL
@@ -22,24 +26,74 @@ OURS = ("orchestration.", "agents.")
 DEPTH = 2  # functions of ours that name a place
 
 
-class Seams:
-    """Counts what passes; at occurrence `die_at` the process is gone, without any cleaning up.
+@dataclass(frozen=True, slots=True)
+class Point:
+    """An occurrence: which seam and which functions of ours, in whose work, from which call on, the how many-th time since then.
 
-    `places`: the points in order, each as "when seam: our functions", so that the same place has the same name in each life.
+    The same one has the same name in each case, also in a run that somebody else has begun. `run`: the id of the one that is worked.
     """
 
-    def __init__(self, die_at: int = 0, died: Callable[[str], None] = lambda place: None) -> None:
-        self.die_at, self._died = die_at, died
-        self.places: list[str] = []
+    place: str
+    whose: str
+    n: int
+    run: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.place} [{self.whose}, {self.n}]"
+
+
+class Seams:
+    """Names what passes; where `dies` says so the process is gone, without any cleaning up."""
+
+    def __init__(self, dies: Callable[[Point], bool], died: Callable[[Point], None]) -> None:
+        self._dies, self._died = dies, died
+        self.points: list[Point] = []
+        self._passed: Counter[tuple[str, ...]] = Counter()
+        self._worked = threading.local()
+        self._over = False
         self._lock = threading.Lock()
+
+    def over(self) -> list[Point]:
+        """The life has come to its end: nothing counts any more."""
+        with self._lock:
+            self._over = True
+            return self.points
+
+    def at(self, whose: str, run: str = "") -> None:
+        """What this thread does from now on."""
+        self._worked.at = whose, run
 
     def pass_by(self, seam: str) -> None:
         place = f"{seam}: {_functions_of_ours()}"
+        whose, run = getattr(self._worked, "at", (_thread(), ""))
         with self._lock:
-            self.places.append(place)
-            if len(self.places) == self.die_at:
-                self._died(place)
+            if self._over:
+                return
+            self._passed[place, whose, run] += 1
+            point = Point(place, whose, self._passed[place, whose, run], run)
+            self.points.append(point)
+            if self._dies(point):
+                self._died(point)
                 os._exit(KILLED)
+
+    def working(self, name_of: Callable[[Run], str]) -> None:
+        """From now on each thread of this process knows whose work it does, and how far that is."""
+        perform, replay = runtime.perform, Journal.replay
+
+        def named(tools: Tools, active: Any) -> Run | None:
+            whose = name_of(active.run), str(active.run.pk)
+            self.at(*whose)
+            try:
+                return perform(tools, active)
+            finally:
+                self.at(f"after {whose[0]}", whose[1])
+
+        def told(journal: Journal, at: Any, request_hash: str) -> Any:
+            self.at(f"{name_of(journal.run)}, call {at.turn}.{at.index}", str(journal.run.pk))
+            return replay(journal, at, request_hash)
+
+        runtime.perform = named
+        Journal.replay = told  # type: ignore[method-assign]
 
     def around(self, seam: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def seamed(*args: Any, **kwargs: Any) -> Any:
@@ -105,3 +159,8 @@ def _functions_of_ours() -> str:
             found.append(f"{module.rpartition('.')[2]}.{frame.f_code.co_name}")
         frame = frame.f_back  # type: ignore[assignment]
     return " > ".join(reversed(found)) or "(the suite)"
+
+
+def _thread() -> str:
+    """What a thread does that works on no run just now."""
+    return threading.current_thread().name.rstrip("0123456789-_ ").lower().removesuffix("thread")
