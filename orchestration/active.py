@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from agents.errors import AgentError, Cancelled, Fenced
 
 from .models import Run
+from .retry import RISKY_LOSSES
 
 log = logging.getLogger(__name__)
 FENCED = "it belongs to somebody else by now"
@@ -79,6 +80,11 @@ def _close(closer: Callable[[], None], run: Run) -> None:
         log.exception("%s was told to stop, and something of it could not be closed", run)
 
 
+def is_risky(run: Run) -> bool:
+    """It has cost two workers already, so it may be what kills them."""
+    return run.losses >= RISKY_LOSSES
+
+
 class ActiveRuns:
     """All of them, with the number of threads as their limit."""
 
@@ -87,6 +93,7 @@ class ActiveRuns:
         self._runs: dict[tuple[str, int], ActiveRun] = {}  # by claim: a lost run may come back to the same process
         self._lock = threading.Lock()
         self._reserved = 0
+        self._survived = 0  # risky runs that have ended without taking this process with them
         self.draining = False
 
     def reserve(self) -> bool:
@@ -113,6 +120,7 @@ class ActiveRuns:
         finally:
             with self._lock:
                 del self._runs[claim]
+                self._survived += is_risky(run)
 
     def all(self) -> list[ActiveRun]:
         with self._lock:
@@ -126,8 +134,12 @@ class ActiveRuns:
 
     @property
     def risky(self) -> bool:
-        """Does this process work on a run that has cost two workers already?"""
-        return any(active.run.losses >= 2 for active in self.all())
+        """Does this process work on as many runs that have cost two workers already as it dares to?
+
+        One at first, and one more for each that it has outlived: where machines died, and not the runs killed them, all of them are
+        soon at work again; one that does kill its worker still takes few others along.
+        """
+        return sum(is_risky(active.run) for active in self.all()) > self._survived
 
     def drain(self, *, now: bool) -> None:
         """Take nothing more; runs stop at their next safe point, or at once."""

@@ -11,6 +11,7 @@ BROKEN_RETRIES = 3  # after 2, 4, 8 seconds
 FAILED_ATTEMPTS = 3  # honest failures of a step's work, the first one included
 CONFLICT_RETRIES = 3
 LONGEST_WAIT = 30.0
+RISKY_LOSSES = 2  # a run that lost so many workers may be what kills them
 NEVER_AGAIN = frozenset({"permanent", "invalid_reply", "environment_missing"})
 
 

@@ -17,11 +17,11 @@ from django.utils import timezone
 from .. import selectors
 from ..models import Breaker, Budget, Rollout, Run
 from ..prepared import Prepared
+from ..retry import RISKY_LOSSES
 from ..states import BreakerStatus, RunStatus
 from ..transitions import Change, locked, repeatable
 
 MAX_INT = 32_767  # of the column
-RISKY_LOSSES = 2  # a run that lost so many workers may be what kills them: one at a time in a process
 
 
 @repeatable

@@ -62,7 +62,24 @@ class TestHeartbeat:
 
 
 class TestRunsThatLostWorkers:
-    """A run that lost two workers may be what kills them: a process takes one of those at a time, whichever way it comes."""
+    """A run that lost two workers may be what kills them: a process takes one of those at first, whichever way it comes."""
+
+    def test_a_process_takes_one_at_first_and_one_more_for_each_that_it_outlived(self, claimed: Run) -> None:
+        """After a night of lost machines every run has lost two workers: one at a time would take days."""
+        runs = ActiveRuns(4)
+        first, second, third = (Run(goal=claimed.goal, kind="step", losses=losses) for losses in (2, 5, 2))
+        assert not runs.risky
+        with runs.working(claimed, 20):
+            assert not runs.risky, "one that lost nobody says nothing"
+        with runs.working(first, 20):
+            assert runs.risky
+        assert not runs.risky
+        with runs.working(second, 20):
+            assert not runs.risky, "it has outlived one"
+            with runs.working(third, 20):
+                assert runs.risky
+        with runs.working(first, 20), runs.working(second, 20), runs.working(third, 20):
+            assert not runs.risky, "it has outlived three"
 
     def test_not_by_message(self) -> None:
         run = submitted().runs.get()
