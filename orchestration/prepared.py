@@ -72,7 +72,7 @@ class _Statement:
 
     def filled(self, values: Sequence[Any]) -> list[Any]:
         pairs = zip(self.slots, self.params, strict=True)
-        return [param if slot is None else _plain(values[slot]) for slot, param in pairs]
+        return [param if slot is None else plain(values[slot]) for slot, param in pairs]
 
 
 @dataclass
@@ -109,7 +109,7 @@ class _Plan(_Statement):
 
 
 def _slots(marks: Sequence[Any], params: Sequence[Any]) -> list[int | None]:
-    known = {_plain(mark): n for n, mark in enumerate(marks)}
+    known = {plain(mark): n for n, mark in enumerate(marks)}
     slots = [known.get(param) if isinstance(param, UUID | int | str) else None for param in params]
     assert {slot for slot in slots if slot is not None} == set(range(len(marks))), "a value is not in the query"
     return slots
@@ -122,6 +122,6 @@ def _mark(kind: type, n: int) -> Any:
     return 30_000 + n if kind is int else f"the value number {n}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """As the database takes it."""
     return value.hex if isinstance(value, UUID) and not connection.features.has_native_uuid_field else value

@@ -6,8 +6,11 @@
 
 Events are numbered without gaps: they are collected, and written once at the end under the lock. What is to happen after the commit
 (waking a worker) is collected the same way. So are the changes of rows that were read under the lock (`hold`) and new rows (`add`):
-nobody else can change them meanwhile, and together they cost two statements (see `writing`). Whatever else is asked of the
+nobody else can change them meanwhile, and together they cost one statement (see `writing`). Whatever else is asked of the
 database before the end makes them be written first, so no reader ever misses them.
+
+Each transaction that writes anything raises the goal's `version`. So whoever has read a goal's rows can decide on them later, without
+reading them again and without a lock (`compared`): what was decided is written if the version is still the same.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -26,17 +31,22 @@ from django.utils import timezone
 
 from . import dispatch
 from .errors import IllegalMove, NotFound
-from .models import Breaker, Event, Goal, Rollout, Run, Step
-from .prepared import Prepared
-from .states import MOVES, terminal
-from .writing import Writes
+from .models import Breaker, Call, Event, Goal, Rollout, Run, Step
+from .prepared import Prepared, plain
+from .states import MOVES, CallStatus, terminal
+from .writing import Plain, Statement, Writes
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Row = Goal | Rollout | Step | Run
 TRANSACTION_TRIES = 3
+NO_WRITE = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK")
 NOT_LOADED: Any = object()  # a column that was deferred when its row was read
 _is_last_try: ContextVar[bool] = ContextVar("_is_last_try", default=False)
+
+
+class Outdated(Exception):
+    """What is in hand of a goal is not as it is now, or is not enough: read it again, under the lock."""
 
 
 class Spoilt(RuntimeError):
@@ -52,11 +62,13 @@ class Change:
         self.by = by
         self.wanted: list[Run] = []
         self.queued: list[Run] = []  # runs that were added, and wait for nothing
-        self._events: list[Event] = []
+        self._events: list[Told] = []
         self._moved: list[tuple[Model, dict[str, Any]]] = []
         self._held: dict[int, Model] = {}
         self._layers = [Layer()]
         self._writing = False
+        self._wrote = False
+        self.touched = False  # something was written that was not collected here, so that rows in hand may be old
 
     def hold(self, *rows: Model) -> None:
         """These rows in hand were read under the goal's lock: what is changed on them is written at the end."""
@@ -118,18 +130,7 @@ class Change:
         data: dict[str, Any] | None = None,
     ) -> None:
         """Remember an event; it is written when the transaction ends."""
-        self._events.append(
-            Event(
-                goal=self.goal,
-                kind=kind,
-                subject=about[:80],
-                old=old,
-                new=new,
-                by=self.by,
-                reason=reason,
-                data=data or {},
-            )
-        )
+        self._events.append(Told(kind, about[:80], old, new, reason, data or {}, timezone.now()))
 
     def wake(self, run: Run) -> None:
         """After the commit, tell a worker that this run is queued."""
@@ -140,17 +141,30 @@ class Change:
         self.wanted = [wanted for wanted in self.wanted if wanted is not run]
 
     def write(self) -> bool:
-        """Number the collected events, and write all that was collected. False: there are no events."""
+        """Number the collected events, raise the version, and write all that was collected. False: there are no events."""
         told = bool(self._events)
-        if told:
-            first = self.goal.event_seq + 1
-            self.set(self.goal, event_seq=self.goal.event_seq + len(self._events))
-            for seq, event in enumerate(self._events, first):
-                event.seq = seq
-                self.add(event)
-        self._events = []
+        if told or self.touched or self._wrote or self._layers[0].writes:
+            self._number()
         self.flush()
         return told
+
+    def write_if_unchanged(self, *runs: Any) -> None:
+        """The same without a lock, if the goal's version is still what it was when its rows were read. Raises Outdated if it is not.
+
+        `runs`: two whose calls are all answered; if they are not, somebody has to look at them.
+        """
+        before = self.goal.version
+        self._number()
+        if not self._layers[0].writes.flush_if(self.goal, {"version": before}, _all_answered(*runs)):
+            raise Outdated("somebody has changed it")
+
+    def _number(self) -> None:
+        first = self.goal.event_seq + 1
+        self.set(self.goal, version=self.goal.version + 1, event_seq=self.goal.event_seq + len(self._events))
+        fixed = {"goal_id": self.goal.pk, "by": self.by}
+        rows = (Plain(Event, fixed | {"seq": seq} | told.columns()) for seq, told in enumerate(self._events, first))
+        self._layers[0].writes.add_plain(rows)
+        self._events = []
 
     def flush(self) -> None:
         """Write what was collected so far. A part that has not ended yet gets its savepoint here, where it first needs one."""
@@ -160,6 +174,7 @@ class Change:
                 if layer is not self._layers[0] and layer.savepoint is None:
                     layer.savepoint = transaction.savepoint()
                 if layer.writes:
+                    self._wrote = True
                     layer.writes.flush()
         finally:
             self._writing = False
@@ -167,6 +182,7 @@ class Change:
     def _before_each(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         """Whatever else is asked of the database sees what was collected; what is written in a part is written in its savepoint."""
         if not self._writing:
+            self.touched = self.touched or not sql.startswith(NO_WRITE)
             unsaved = self._layers[-1] is not self._layers[0] and self._layers[-1].savepoint is None
             if any(layer.writes for layer in self._layers) or (unsaved and not sql.startswith("SELECT")):
                 self.flush()
@@ -217,6 +233,22 @@ class Change:
             do(savepoint)
         finally:
             self._writing = False
+
+
+@dataclass(slots=True)
+class Told:
+    """An event that has no number yet."""
+
+    kind: str
+    subject: str
+    old: str
+    new: str
+    reason: str
+    data: dict[str, Any]
+    at: datetime
+
+    def columns(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 class Layer:
@@ -273,11 +305,48 @@ def locked(goal_id: Any, *, by: str = "engine", savepoint: bool = True) -> Itera
         change.goal = goal
         change.hold(goal)
         yield change
-        if change.write():
-            transaction.on_commit(lambda: dispatch.ring(str(goal_id)))
-        if change.wanted:
-            wanted = tuple((str(run.pk), str(run.kind)) for run in change.wanted)
-            transaction.on_commit(lambda: dispatch.wake(wanted))
+        _tell(change, rings=change.write())
+
+
+@contextmanager
+def compared(goal: Goal, *runs: Any, by: str) -> Iterator[Change]:
+    """What is decided on rows in hand, and written at the end if the goal still has the version that they were read with.
+
+    Nothing is locked, and nothing may be asked meanwhile. Raises Outdated, with the rows as they were and nothing written; it is for
+    the caller to do it again under the lock. `runs`: see `Change.write_if_unchanged`.
+    """
+    if connection.in_atomic_block:
+        raise Outdated("the caller's transaction is not ours to end")
+    change = Change(by)
+    change.goal = goal
+    change.hold(goal)
+    with change.whole():
+        with connection.execute_wrapper(_refuse):
+            yield change
+        change.write_if_unchanged(*runs)
+    _tell(change, rings=True)
+
+
+def _refuse(execute: Callable[..., Any], sql: str, *_: Any) -> Any:
+    raise Outdated(f"more has to be asked than is in hand: {sql[:60]}")
+
+
+def _all_answered(*runs: UUID) -> Statement:
+    """A condition: none of these runs has a call in flight."""
+    calls = ", ".join(["%s"] * len(runs))
+    return (
+        f'NOT EXISTS (SELECT 1 FROM "{Call._meta.db_table}" WHERE "run_id" IN ({calls}) AND "status" = %s)',  # noqa: S608 - our model's name
+        [*(plain(run) for run in runs), CallStatus.INTENT.value],
+    )
+
+
+def _tell(change: Change, *, rings: bool) -> None:
+    """After the commit."""
+    if rings:
+        transaction.on_commit(lambda: dispatch.ring(str(change.goal.pk)))
+    if change.wanted:
+        wanted = tuple((str(run.pk), str(run.kind)) for run in change.wanted)
+        transaction.on_commit(lambda: dispatch.wake(wanted))
 
 
 def repeatable(function: Callable[P, T]) -> Callable[P, T]:
@@ -310,5 +379,5 @@ def repeatable(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def is_repeated(error: Exception) -> bool:
-    """Will `repeatable` make the transaction again that this has broken?"""
-    return isinstance(error, Spoilt) or (isinstance(error, OperationalError) and not _is_last_try.get())
+    """Will the transaction be made again that this has broken?"""
+    return isinstance(error, Spoilt | Outdated) or (isinstance(error, OperationalError) and not _is_last_try.get())

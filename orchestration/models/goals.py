@@ -53,6 +53,9 @@ class Goal(models.Model):
     origin = models.CharField(max_length=40, default="shell")
 
     event_seq = models.PositiveIntegerField(default=0)
+    version = models.PositiveIntegerField(
+        default=0, help_text="raised by each transaction that changes anything of what is decided on"
+    )
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
     started_at = models.DateTimeField(null=True, blank=True)
     deadline_at = models.DateTimeField(null=True, blank=True, help_text="the cap on its hours; a pause, not an end")

@@ -28,15 +28,21 @@ def gate(goal: Goal) -> flow.Gate:
 
 
 CLOSED = (GoalStatus.PAUSED, GoalStatus.CANCELLING, GoalStatus.AWAITING_APPROVAL)
-PATIENCE = timedelta(seconds=1)  # a run that waited longer is served before the same goal goes on
+PATIENCE = timedelta(seconds=1)  # a run that waited longer is served before another goal has a second turn
 
 
 @dataclass
 class Picture:
     """A goal's rows as decisions see them, read under its lock: all rollouts, and the newest revision of the open ones.
 
-    They are the rows that moves are made on, so that the picture stays true. `abandoned`: there are calls that nobody will answer.
-    `others_wait`: another goal's run has waited too long on the queue that was asked for.
+    They are the rows that moves are made on, so that the picture stays true. `abandoned`: there are calls that nobody will answer;
+    `unanswered`: the run that was asked for has a call in flight.
+
+    It may be kept in hand after the commit (`keep`). As long as the goal has the same `version`, nothing in it has changed: statuses,
+    fences, plans, reviews, heads are only written by transactions that hold the goal, and those raise it. `abandoned` cannot become
+    true unnoticed either: a call in flight is one of a running run's, with its fence (`hotpath` begins no other), and what ends or
+    fences such a run raises the version too. Only its own run's record does that in the owner's hands: so a picture is not kept, and
+    not used, if that run has a call in flight.
     """
 
     goal: Goal
@@ -44,7 +50,8 @@ class Picture:
     steps: dict[Any, list[Step]] = field(default_factory=dict)
     runs: dict[Any, list[Run]] = field(default_factory=dict)
     abandoned: bool = False
-    others_wait: bool = False
+    unanswered: bool = False
+    closed: Any = None  # the run by whose record it was kept
 
     @property
     def rows(self) -> list[Rollout | Step | Run]:
@@ -65,16 +72,38 @@ RUN_COLUMNS = (
 )
 
 
-def picture(goal: Goal, queue: str = "") -> Picture:
-    """One query for the rollouts, two for each open one. The caller holds the goal's lock."""
-    seen = Picture(goal, _rollouts_of(goal.pk, queue, goal.pk))
+def picture(goal: Goal, run: Any = None) -> Picture:
+    """One query for the rollouts, two for each open one. The caller holds the goal's lock. `run`: the id of the one it is about."""
+    seen = Picture(goal, _rollouts_of(goal.pk, run or goal.pk))
     for rollout in seen.rollouts:
         rollout.goal = goal
         if rollout.status not in TERMINAL_ROLLOUT:
             seen.steps[rollout.pk], seen.runs[rollout.pk] = _steps(rollout), _runs(rollout)
     seen.abandoned = any(rollout.abandoned for rollout in seen.rollouts)  # type: ignore[attr-defined]
-    seen.others_wait = any(rollout.others_wait for rollout in seen.rollouts)  # type: ignore[attr-defined]
+    seen.unanswered = any(rollout.unanswered for rollout in seen.rollouts)  # type: ignore[attr-defined]
     return seen
+
+
+def keep(seen: Picture, run: Run, closed: Run) -> None:
+    """Whoever works on `run` has this picture of its goal in hand: what is committed now."""
+    seen.closed = closed.pk
+    run.__dict__["picture"] = seen
+
+
+def in_hand(run: Run) -> Picture | None:
+    """The picture that was kept with the run, taken out: whoever fails with it must read again."""
+    seen: Picture | None = run.__dict__.pop("picture", None)
+    return seen
+
+
+def fill_in(seen: Picture, rollout_id: Any) -> None:
+    """The long texts of the newest plan's steps, which pictures leave out: they never change, so once is enough."""
+    steps = [step for step in seen.steps[rollout_id] if "description" not in step.__dict__]
+    if not steps:
+        return
+    texts = {step.pk: step.__dict__ for step in _texts_of(steps[0].plan_id)}
+    for step in steps:
+        step.__dict__.update({name: text for name, text in texts[step.pk].items() if name not in step.__dict__})
 
 
 def look_again(seen: Picture, rollout: Any) -> None:
@@ -112,11 +141,15 @@ def _runs(rollout: Any) -> list[Run]:
 
 
 _rollouts_of = Prepared(
-    lambda goal, queue, but: (
-        _rollouts().filter(goal_id=goal).order_by("number").annotate(others_wait=Exists(waiting_on(queue, but)))
+    lambda goal, run: (
+        _rollouts()
+        .filter(goal_id=goal)
+        .order_by("number")
+        .annotate(unanswered=Exists(Call.objects.filter(run_id=run, status=CallStatus.INTENT)))
     ),
-    *(UUID, str, UUID),
+    *(UUID, UUID),
 )
+_texts_of = Prepared(lambda plan: Step.objects.filter(plan_id=plan).order_by(), UUID)
 _steps_of = Prepared(lambda plan: Step.objects.filter(plan_id=plan).order_by("index").only(*STEP_COLUMNS), UUID)
 _runs_of = Prepared(
     lambda rollout, *revisions: (
@@ -136,9 +169,10 @@ def due(queues: Sequence[str]) -> QuerySet[Run]:
     return runs.exclude(goal__status__in=CLOSED).filter(goal__cancelled_at__isnull=True)
 
 
-def waiting_on(queue: str, goal: Any) -> QuerySet[Run]:
-    """Runs of other goals that have waited so long that they are served before this one goes on."""
-    return due([queue]).exclude(goal_id=goal).filter(queued_at__lt=Now() - PATIENCE)
+def waiting_goals(queues: Sequence[str]) -> set[Any]:
+    """Two (if there are) of the goals whose runs have waited too long on these queues."""
+    late = due(queues).filter(queued_at__lt=Now() - PATIENCE)
+    return set(late.order_by().values_list("goal_id", flat=True).distinct()[:2])
 
 
 def pending_verdict(rollout: Rollout, revision: int) -> Review | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from django.db.models.functions import Now
@@ -41,15 +42,16 @@ def advance_goal(goal_id: Any) -> None:
         advance(change)
 
 
-def advance(change: Change, seen: Picture | None = None) -> None:
-    """All that follows from the goal's rows now; `seen`, if the caller has read them already.
+def advance(change: Change, seen: Picture | None = None) -> Picture | None:
+    """All that follows from the goal's rows now; `seen`, if the caller has read them already. Returns the rows as they are then.
 
-    If the decision itself breaks, whatever the caller recorded stays, and the goal shows as stuck with the traceback: paid work is
-    never rolled back by a bug.
+    If the decision itself breaks, whatever the caller recorded stays, and the goal shows as stuck with the traceback (None): paid
+    work is never rolled back by a bug.
     """
     try:
         with change.part():
             seen = seen or look(change)
+            working = [rollout for rollout in seen.rollouts if rollout.status not in TERMINAL_ROLLOUT]
             for rollout in seen.rollouts:
                 if rollout.status in OPEN_ROLLOUT:
                     _advance_rollout(change, seen, rollout)
@@ -57,23 +59,24 @@ def advance(change: Change, seen: Picture | None = None) -> None:
                 lose_abandoned_calls(change.goal)
             _decide_goal(change, seen)
     except Exception as error:
-        if is_repeated(error):  # a deadlock, a lock that was not to be had: the whole transaction, first
+        if is_repeated(error):  # a deadlock, a lock that was not to be had: first all of it is tried again
             raise
         log.exception("goal %s is stuck", change.goal.short_id)
         change.goal.refresh_from_db()
         _mark_stuck(change, traceback.format_exc(limit=-6))
         lose_abandoned_calls(change.goal)
-        return
+        return None
     if change.goal.stuck:
         Goal.objects.filter(pk=change.goal.pk).update(stuck="")
         change.note("goal.unstuck")
-    if seen.abandoned or any(r.status in TERMINAL_ROLLOUT for r in seen.rollouts):
+    if seen.abandoned or any(rollout.status in TERMINAL_ROLLOUT for rollout in working):
         lose_abandoned_calls(change.goal)
+    return seen
 
 
-def look(change: Change, queue: str = "") -> Picture:
-    """The goal's rows, to be moved under its lock; and do others wait on `queue`?"""
-    seen = selectors.picture(change.goal, queue)
+def look(change: Change, run: Run | None = None) -> Picture:
+    """The goal's rows, to be moved under its lock; `run`: the one that is reported on."""
+    seen = selectors.picture(change.goal, run.pk if run else None)
     change.hold(*seen.rows)
     return seen
 
@@ -195,6 +198,7 @@ def _queue(
             change.wake(run)
 
 
+@cache
 def _from_now(**later: float) -> Any:
     """(SQLite writes a sum with more digits, and compares texts.)"""
     return Now() + timedelta(**later) if any(later.values()) else Now()

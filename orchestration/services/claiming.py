@@ -18,6 +18,7 @@ from .. import selectors
 from ..models import Breaker, Budget, Rollout, Run
 from ..prepared import Prepared
 from ..retry import RISKY_LOSSES
+from ..selectors import Picture
 from ..states import BreakerStatus, RunStatus
 from ..transitions import Change, locked, repeatable
 
@@ -107,15 +108,13 @@ def _turn(later: Sequence[Any]) -> Case:
     return Case(When(goal__in=later, then=Value(1)), default=Value(0), output_field=IntegerField())
 
 
-def may_go_on(change: Change, run: Run, worker: str) -> bool:
-    """Before a record: may its worker go on with this goal, or have others waited on that queue?"""
-    return bool(worker) and not selectors.waiting_on(run.queue, change.goal.pk).exists()
-
-
-def continuation(change: Change, run: Run, worker: str) -> Run | None:
+def continuation(change: Change, run: Run, worker: str, seen: Picture) -> Run | None:
     """After a record, in its transaction: a run of the same goal and queue; first one that the record itself has queued."""
+    waiting = [r for runs in seen.runs.values() for r in runs if (r.queue, r.status) == (run.queue, RunStatus.QUEUED)]
+    if not worker or not waiting or selectors.gate(change.goal) != "open":
+        return None
     new = [r for r in change.queued if r.queue == run.queue and r.status == RunStatus.QUEUED]
-    if new and selectors.gate(change.goal) == "open":
+    if new:
         best = max(new, key=lambda r: r.priority)  # of several, the first
         return best if _claim(change, best, worker) else None
     same = Run.objects.filter(goal=change.goal, queue=run.queue, losses__lt=RISKY_LOSSES)
@@ -135,20 +134,25 @@ def take(change: Change, due: Iterable[Run], worker: str) -> Run | None:
 
 
 def _claim(change: Change, run: Run, worker: str) -> bool:
-    lease, limit = timedelta(seconds=settings.LEASE_SECONDS), timedelta(seconds=settings.RUN_DEADLINE_SECONDS[run.kind])
     rows: dict[str, Any] = {
         "fence": run.fence + 1,
         "worker": worker,
-        "lease_until": Now() + lease,
-        "deadline_at": Now() + limit,
+        "lease_until": _from_now(settings.LEASE_SECONDS),
+        "deadline_at": _from_now(settings.RUN_DEADLINE_SECONDS[run.kind]),
         "sandbox_gone_at": None,
     }
     if run.started_at is None:
-        rows["started_at"] = Now()
+        rows["started_at"] = _from_now(0)
         rows["base_commit"] = run.rollout.head
     change.unwake(run)
     _start_the_clock(change)
     return change.move(run, RunStatus.RUNNING, data=_about(run, worker), **rows)
+
+
+@cache
+def _from_now(seconds: float) -> Any:
+    """The same object each time, so that its text is found without comparing."""
+    return Now() + timedelta(seconds=seconds) if seconds else Now()
 
 
 def loaded(run: Run | None) -> Run | None:
@@ -156,6 +160,16 @@ def loaded(run: Run | None) -> Run | None:
     if run is None:
         return None
     return _whole(run.pk)[0]
+
+
+def completed(run: Run, seen: Picture, before: Run) -> Run:
+    """The same for a run that was claimed with its goal's picture in hand, after the run `before` of the same rollout."""
+    if run.plan_id == before.plan_id:
+        run.plan = before.plan
+    seen.goal._state.fields_cache.pop(
+        "repository", None
+    )  # whether its set-up may run is for a person to change meanwhile
+    return run
 
 
 _whole = Prepared(

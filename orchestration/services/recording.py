@@ -7,6 +7,7 @@ Fenced, and nothing of it is kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,11 @@ from agents.text import storable
 
 from ..artifacts import value_row
 from ..models import Artifact, Check, Goal, Review, Rollout, Run
-from ..selectors import Picture
+from ..selectors import Picture, fill_in, in_hand, keep
 from ..states import CheckPhase, PlanOrigin, RunKind, RunStatus, StepStatus
-from ..transitions import Change, locked, repeatable
+from ..transitions import Change, Outdated, compared, locked, repeatable
 from .advancing import advance, look
-from .claiming import continuation, loaded, may_go_on
+from .claiming import completed, continuation, loaded
 from .planning import add_plan
 
 OUTPUT_KEPT = 20_000  # characters of a check's output in its row
@@ -100,23 +101,67 @@ def record_step(
     result: dict[str, Any],
     successor: str = "",
 ) -> Run | None:
-    """The step has succeeded, and its commit is the rollout's head. Raises HeadMoved when the head is another by now."""
+    """The step has succeeded, and its commit is the rollout's head. Raises HeadMoved when the head is another by now.
+
+    Whoever went on with this goal after its last record has all rows in hand, and writes this one without reading them again.
+    """
+    done = StepDone(run, outcome, merged, checks, result)
+    known = in_hand(run)
+    if known is not None:
+        with suppress(Outdated):
+            return _record_in_hand(done, known, successor)
     with locked(run.goal_id, by=run.worker) as change:
-        seen = look(change, run.queue)
-        rollout = seen.rollout(run.rollout_id)
-        _refuse_strangers(run, seen)
-        if rollout.head != merged.onto:
-            raise HeadMoved
-        bundle = {} if merged.bundle is None else {"head_bundle": merged.bundle}
-        change.set(rollout, head=merged.commit, **bundle)
-        _keep_checks(change, run, checks, CheckPhase.STEP)
-        _close(change, run, RunStatus.SUCCEEDED, seen=seen, commit=merged.commit, outcome=outcome.model_dump())
-        step = seen.step(rollout, run.step_id)
-        change.move(step, StepStatus.SUCCEEDED, commit=merged.commit, summary=outcome.summary)
-        change.add(value_row(artifact_id(run), result, goal=change.goal), or_leave=True)
-        advance(change, seen)
-        following = continuation(change, run, successor) if successor and not seen.others_wait else None
-    return loaded(following)
+        seen = look(change, run)
+        following = _step_done(change, seen, done, successor)
+    whole = loaded(following)
+    if whole is not None and following in change.queued and not (change.touched or seen.abandoned or seen.unanswered):
+        keep(seen, whole, run)
+    return whole
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """What is recorded of a step that has succeeded."""
+
+    run: Run
+    outcome: StepOutcome
+    merged: Merged
+    checks: Sequence[CheckResult]
+    result: dict[str, Any]
+
+
+def _record_in_hand(done: StepDone, seen: Picture, successor: str) -> Run | None:
+    """Decided on the rows in hand, and written if they are still true. Raises Outdated if not, or if something has to be looked up."""
+    run = done.run
+    fill_in(seen, run.rollout_id)
+    try:
+        with compared(seen.goal, run.pk, seen.closed, by=run.worker) as change:
+            change.hold(*seen.rows)
+            following = _step_done(change, seen, done, successor)
+    except (Fenced, HeadMoved) as error:  # so it looks from here; the rows will tell
+        raise Outdated(str(error)) from error
+    if following is None:
+        return None
+    completed(following, seen, run)
+    keep(seen, following, run)
+    return following
+
+
+def _step_done(change: Change, seen: Picture, done: StepDone, successor: str) -> Run | None:
+    run, merged = done.run, done.merged
+    rollout = seen.rollout(run.rollout_id)
+    _refuse_strangers(run, seen)
+    if rollout.head != merged.onto:
+        raise HeadMoved
+    bundle = {} if merged.bundle is None else {"head_bundle": merged.bundle}
+    change.set(rollout, head=merged.commit, **bundle)
+    _keep_checks(change, run, done.checks, CheckPhase.STEP)
+    outcome = done.outcome.model_dump()
+    _close(change, run, RunStatus.SUCCEEDED, seen=seen, commit=merged.commit, outcome=outcome)
+    step = seen.step(rollout, run.step_id)
+    change.move(step, StepStatus.SUCCEEDED, commit=merged.commit, summary=done.outcome.summary)
+    change.add(value_row(artifact_id(run), done.result, goal=change.goal), or_leave=True)
+    return continuation(change, run, successor, seen) if advance(change, seen) else None
 
 
 @repeatable
@@ -180,8 +225,8 @@ def artifact_id(run: Run) -> str:
 
 
 def _advance(change: Change, run: Run, successor: str) -> Run | None:
-    advance(change)
-    return continuation(change, run, successor) if may_go_on(change, run, successor) else None
+    seen = advance(change)
+    return continuation(change, run, successor, seen) if seen else None
 
 
 def _refuse_strangers(run: Run, seen: Picture | None = None) -> None:

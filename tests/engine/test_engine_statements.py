@@ -12,6 +12,7 @@ from agents.contracts import PlanDraft, StepDraft, StepOutcome
 from orchestration import dispatch, services
 from orchestration.hotpath import Position, Spent, begin_call, settle_call
 from orchestration.models import Event, Run
+from orchestration.selectors import in_hand
 from orchestration.services import Base, Merged
 from orchestration.states import CallKind, Queue, RunStatus, StepStatus
 
@@ -47,8 +48,27 @@ def record(run: Run) -> Run | None:
     return services.record_step(run, StepOutcome(success=True, summary="done"), merged, [], {}, successor="ada")
 
 
-def test_a_step_takes_six_statements_and_one_commit(step: Run) -> None:
+def test_a_step_that_is_gone_on_with_takes_one_statement(step: Run) -> None:
+    """Who went on with this goal has its rows in hand: record, decide, queue the next, claim it, and commit, all in one."""
+    third = record(step)
+    assert third is not None
+    with CaptureQueriesContext(connection) as seen:
+        following = record(third)
+    statements, commits = counted(seen)
+    told = "\n".join(q["sql"][:200] for q in seen.captured_queries)
+    assert (statements, commits) == ((1, 0) if TOGETHER else (8, 1)), told
+    assert following is not None
+    assert following.step is not None
+    with CaptureQueriesContext(connection) as seen:
+        said = following.step.description, following.step.writes, following.goal.text, following.rollout.head
+        assert following.plan is not None
+    assert said == ("step 3", [], "a chain", third.base_commit[:-1] + "3")
+    assert seen.captured_queries == [], "and the next run's texts too"
+
+
+def test_a_step_of_a_goal_that_is_new_to_its_worker_takes_six_statements_and_one_commit(step: Run) -> None:
     """Record, decide, queue the next, claim it, read it: the lock, three to see, one to write, and the next run as it is."""
+    assert in_hand(step) is not None
     with CaptureQueriesContext(connection) as seen:
         following = record(step)
     statements, commits = counted(seen)

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("orchestration", "0004_breakers")]
+
+    operations = [
+        migrations.AddField(
+            model_name="goal",
+            name="version",
+            field=models.PositiveIntegerField(
+                default=0, help_text="raised by each transaction that changes anything of what is decided on"
+            ),
+        ),
+    ]
