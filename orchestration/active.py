@@ -22,12 +22,13 @@ FENCED = "it belongs to somebody else by now"
 class ActiveRun:
     """One claimed run. `alive_until` (monotonic seconds) is the last good heartbeat plus two thirds of a lease.
 
-    `worker`: who may go on with another run of the same goal; empty if nobody may.
+    `worker`: who may go on with another run of the same goal; empty if nobody may. `gives_way`: must it let others come first?
     """
 
     run: Run
     alive_until: float
     worker: str = ""
+    gives_way: Callable[[], bool] = bool
     stop_reason: str = ""
     sandboxes: int = 0  # opened, and not known to be gone
     _closers: list[Callable[[], None]] = field(default_factory=list)
@@ -36,7 +37,9 @@ class ActiveRun:
     @property
     def successor(self) -> str:
         """Asked when the run is recorded: a worker that was told to stop meanwhile claims nothing more."""
-        return "" if self.stop_reason else self.worker
+        if not self.worker or self.stop_reason or self.gives_way():
+            return ""
+        return self.worker
 
     def check(self) -> None:
         """Called before each call: raises when nothing more may be begun."""
@@ -109,8 +112,10 @@ class ActiveRuns:
             self._reserved -= 1
 
     @contextmanager
-    def working(self, run: Run, alive_for: float, successor: str = "") -> Iterator[ActiveRun]:
-        active, claim = ActiveRun(run, time.monotonic() + alive_for, successor), (str(run.pk), run.fence)
+    def working(
+        self, run: Run, alive_for: float, successor: str = "", gives_way: Callable[[], bool] = bool
+    ) -> Iterator[ActiveRun]:
+        active, claim = ActiveRun(run, time.monotonic() + alive_for, successor, gives_way), (str(run.pk), run.fence)
         with self._lock:
             self._runs[claim] = active
         if self.draining:
@@ -125,6 +130,11 @@ class ActiveRuns:
     def all(self) -> list[ActiveRun]:
         with self._lock:
             return list(self._runs.values())
+
+    @property
+    def full(self) -> bool:
+        """Are all threads taken?"""
+        return self._reserved >= self.slots
 
     @property
     def busy(self) -> bool:

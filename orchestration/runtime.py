@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from celery.signals import celeryd_after_setup, worker_shutting_down
@@ -29,7 +29,7 @@ from agents.llm import registry as models
 from agents.ports import LLM, SandboxProvider
 from agents.sandbox import registry as sandboxes
 
-from . import dispatch, live, services
+from . import dispatch, live, services, turns
 from .active import FENCED, ActiveRun, ActiveRuns
 from .broker import installation_id, require_own_broker, stop_with
 from .errors import BadInput
@@ -41,7 +41,6 @@ from .services.heartbeats import beat, let_go, say_hello, take_leave
 from .states import QUEUE_OF, Queue
 
 log = logging.getLogger(__name__)
-MOST_IN_A_ROW = 8  # runs of one goal that a thread works before it looks at the others
 SWEEP_SANDBOXES = 60.0  # seconds between two looks for the sandboxes of killed workers
 CELERY_STOPS = (
     5.0  # seconds that Celery's own shutdown may take after the drain: a broker that is silent would hold it for ever
@@ -57,6 +56,7 @@ class Worker:
         self.active = ActiveRuns(threads)
         self.alive_for = settings.LEASE_SECONDS * 2 / 3
         self._free: deque[tuple[str, int]] = deque()  # claims whose sandboxes are gone, and nobody was told
+        self._waiting = turns.Waiting(self.queues)
         self._ended = threading.Event()
         self._swept_at = 0.0
         self._own = ThreadPoolExecutor(threads, thread_name_prefix="claimed")
@@ -100,19 +100,23 @@ class Worker:
             self.active.release()
 
     def _go_on(self, run: Run | None) -> None:
-        in_a_row = 0
+        turn = turns.Turn()
         while run is not None:
-            in_a_row += 1
             queue = run.queue
-            run = self._perform(run, self.name if in_a_row < MOST_IN_A_ROW else "")
+            run = self._perform(run, turn)
             if run is None and not self.active.draining:
-                in_a_row = 0
-                run = services.pull([queue], self.name, risky=not self.active.risky, needs=self.needs)
+                # whoever was given way to may wait on any queue; else this thread stays with what it was woken for
+                queues = self.queues if turn.given_up else [queue]
+                run = services.pull(queues, self.name, risky=not self.active.risky, needs=self.needs)
                 release_connection()
+                turn = turns.Turn()
         self._tell_what_is_free()
 
-    def _perform(self, run: Run, successor: str) -> Run | None:
-        with self.active.working(run, self.alive_for, successor) as active:
+    def _perform(self, run: Run, turn: turns.Turn) -> Run | None:
+        def gives_way() -> bool:
+            return turn.is_over(all_busy=self.active.full, others_wait=partial(self._waiting.others, run.goal_id))
+
+        with self.active.working(run, self.alive_for, self.name, gives_way) as active:
             try:
                 tools = self.tools
             except AgentError as error:
