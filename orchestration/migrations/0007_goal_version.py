@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0004_breakers")]
+    dependencies = [("orchestration", "0006_evidence")]
 
     operations = [
         migrations.AddField(
