@@ -71,12 +71,12 @@ chaos-long: ## the same for half an hour: 200 goals, best-of-3, cancels, frozen 
 	@scripts/setup --dev
 	@$(PY) -m tests.faults.chaos --long --seed $(or $(SEED),1)
 
-bench: ## how fast it is, beside DBOS, LangGraph and Celery in the same run; writes bench/results.json (10 min)
+bench: ## how fast it is, beside DBOS, LangGraph and Celery in the same run (BENCH_ALL=1: and Prefect); writes bench/results.json (10 min)
 	@scripts/setup --dev
 	@bench/setup
 	@$(PY) -m bench
 
-bench-quick: ## a minute of it: warns where a figure is 10 % worse than in bench/results.json
+bench-quick: ## a minute of it: warns where a ratio to DBOS is 10 % worse than in bench/results.json
 	@scripts/setup --dev
 	@bench/setup
 	@$(PY) -m bench --quick

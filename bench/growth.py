@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from typing import Any
@@ -10,7 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from bench.machine import BASE
-from bench.measure import median
+from bench.measure import load, median
 from bench.peers.common import Shape
 from bench.plot import Curve, plot
 from bench.table import Figure
@@ -29,7 +30,8 @@ def growth(to: Any) -> list[Figure]:
     events = within_a_goal(to)
     curves = [Curve("ours", "#2a6fdb", goals), Curve("DBOS, in the same seconds", "#b0642c", dbos)]
     told = [Curve("ours", "#2a6fdb", events)]
-    PICTURE.write_text(plot([("goals in the database", curves), ("events of the goal", told)], "ms a step"))
+    unit = f"ms a step, load {load():.0f} on {os.cpu_count()} cores"
+    PICTURE.write_text(plot([("goals in the database", curves), ("events of the goal", told)], unit))
     return [
         _figure("time per step with 10,000 goals in the database", goals, dbos),
         _figure("time per step in a goal that has 10,000 events", events),

@@ -24,6 +24,9 @@ class Figure:
     def ratio(self, peer: str) -> float:
         return self.ours / self.peers[peer] if self.peers[peer] else float("inf")
 
+    def better_than(self, other: Figure) -> bool:
+        return self.ours < other.ours if self.lower_is_better else self.ours > other.ours
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
