@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db.models import Model, OuterRef, QuerySet, Subquery, Value
 
-from ..errors import BadInput, NotAllowed, NotFound
+from ..errors import BadInput, NotAllowed
 from ..models import (
     ApiToken,
     Artifact,
@@ -200,8 +200,8 @@ def with_role(rows: QuerySet[Any], user: Any, team: str = "team") -> QuerySet[An
 def team_for(user: Any, action: Action, named: str = "", repository: Any = None) -> Team | None:
     """Where something new goes: the team that was named (by name or id), else the user's only one, else the repository's.
 
-    None: there is no team at all yet. Raises NotFound for a team that they are not in, NotAllowed where their role does not allow
-    it, BadInput when they must say which.
+    None: there is no team at all yet. Raises NotAllowed where their role does not allow it, BadInput for a team that they are not in,
+    and when they must say which.
     """
     if named:
         team = find_team(teams_for(user), named)
@@ -219,12 +219,12 @@ def team_for(user: Any, action: Action, named: str = "", repository: Any = None)
 
 
 def find_team(teams: QuerySet[Team], named: str) -> Team:
-    """By its name, else by its id. Raises NotFound."""
+    """By its name, else by its id. Raises BadInput."""
     found = teams.filter(name=named).first() if named.isprintable() else None
     if found is None and (key := _uuid(named)) is not None:
         found = teams.filter(pk=key).first()
     if found is None:
-        raise NotFound(f"there is no team {named[:60]!r} that you may see")
+        raise BadInput(f"there is no team {named[:60]!r} that you may see")
     return found
 
 

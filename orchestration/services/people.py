@@ -91,7 +91,7 @@ def person(name: str) -> User:
 def invite(*, name: str, email: str = "", admin: bool = False, team: str = "", role: str = "") -> str:
     """A new user without a password, and the link with which they set one; in the only team, unless another is named.
 
-    `admin`: a superuser. Raises BadInput when the name is taken or unfit, and when the team must be named; NotFound for none such.
+    `admin`: a superuser. Raises BadInput when the name is taken or unfit, and when the team must be named.
     """
     with transaction.atomic():
         user = _new(name, email, admin)

@@ -75,7 +75,7 @@ def submit_goal(
     `team`: whose it is (a row, a name or an id); by default the submitter's only one, else the repository's.
     `repo`: a registered repository (its row, id or path), or a folder below REPO_ROOTS. `allow_repo`: the submitter named it on their
     own command line, so it may be any folder; only then may `setup` and `toolchain` be given. Raises BadInput with what is wrong
-    and what to do, NotFound for another's team, NotAllowed where the submitter's role does not allow it.
+    and what to do, NotAllowed where the submitter's role does not allow it.
     """
     wish = Wish(
         team=team_to(team, by, Action.SUBMIT, repo),

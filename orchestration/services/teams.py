@@ -27,7 +27,7 @@ def default_team() -> Team:
 
 
 def team_of_machine(named: str = "") -> Team:
-    """For whoever has a shell here and is no user: the team that they name, else the only one. Raises BadInput, NotFound."""
+    """For whoever has a shell here and is no user: the team that they name, else the only one. Raises BadInput."""
     if named:
         return find_team(Team.objects.all(), named)
     teams = list(Team.objects.all()[:20])
@@ -63,7 +63,7 @@ def create_team(name: str, *, admin: Any = None, by: str) -> Team:
 
 @repeatable
 def add_member(team: Team, user: Any, role: str, *, by: str) -> Membership:
-    """`user`: a row, or a name. Raises NotFound, and BadInput for one who is in it already."""
+    """`user`: a row, or a name. Raises BadInput for one who is in it already, and for a name that nobody has."""
     role, user = _role(role), _user(user)
     with transaction.atomic():
         made, is_new = Membership.objects.get_or_create(team=team, user=user, defaults={"role": role})
@@ -139,7 +139,7 @@ def _user(user: Any) -> Any:
         return user
     found = get_user_model().objects.filter(username=user).first() if user.isprintable() else None
     if found is None:
-        raise NotFound(f"there is no user {shown(user)}; make one: manage.py invite NAME --team TEAM --role ROLE")
+        raise BadInput(f"there is no user {shown(user)}; make one: manage.py invite NAME --team TEAM --role ROLE")
     return found
 
 

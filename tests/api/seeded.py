@@ -15,7 +15,19 @@ django.setup()
 
 
 from orchestration import services  # noqa: E402
-from orchestration.models import Artifact, Call, Plan, RecurringGoal, Repository, Review, Rollout, Run, Step  # noqa: E402
+from orchestration.models import (  # noqa: E402
+    Artifact,
+    Call,
+    Membership,
+    Plan,
+    RecurringGoal,
+    Repository,
+    Review,
+    Rollout,
+    Run,
+    Step,
+    Team,
+)
 from orchestration.selectors.access import goals_for  # noqa: E402
 from orchestration.services.access import create_token  # noqa: E402
 from tests.support import rows  # noqa: E402
@@ -23,13 +35,13 @@ from tests.support.people import member, outsider  # noqa: E402
 
 KINDS: dict[str, Any] = {
     "rollouts": Rollout, "plans": Plan, "steps": Step, "runs": Run, "calls": Call, "reviews": Review,
-    "artifacts": Artifact, "repositories": Repository, "schedules": RecurringGoal,
+    "artifacts": Artifact, "repositories": Repository, "schedules": RecurringGoal, "teams": Team, "members": Membership,
 }  # fmt: skip
 
 
 def seed(folder: Path) -> dict[str, Any]:
     """Goals in several states, and everything that belongs to them; some of it another user's."""
-    ada, bob = member("ada"), outsider("bob")
+    ada, bob = member("ada", "admin"), outsider("bob")
     place = rows.repository(folder)
     rows.worker()
     for n in range(3):

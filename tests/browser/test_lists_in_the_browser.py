@@ -10,9 +10,10 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from orchestration import services
-from orchestration.models import ApiToken, Goal, Worker
+from orchestration.models import ApiToken, Goal, Membership, Worker
 from orchestration.services.repositories import register_repository
 from tests.support.installation import EXAMPLE_CHECK, EXAMPLE_GOAL
+from tests.support.people import join
 from tests.support.site import PHONE, Site
 
 LONG = 60_000  # ms, for a loaded machine
@@ -54,6 +55,8 @@ def test_a_goal_from_the_form_appears_in_the_lists_by_itself(site: Site) -> None
 def test_every_list_is_accessible_in_both_colours_and_on_a_phone(site: Site) -> None:
     page = site.page
     populate(site)
+    join(site.person, "admin", "shop")  # in several teams, lists and forms name them
+    held = Membership.objects.get(user=site.person, team__name="shop")
     site.log_in(page)
     for name, address in (
         ("overview-full", "/"),
@@ -64,6 +67,8 @@ def test_every_list_is_accessible_in_both_colours_and_on_a_phone(site: Site) -> 
         ("repositories", "/repositories/"),
         ("tokens", "/tokens/"),
         ("goal-new-empty", "/goals/new/"),
+        ("teams", "/teams/"),
+        ("team", f"/teams/{held.team_id}/"),
     ):
         page.goto(address)
         site.check(page, name)

@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from orchestration import services
-from orchestration.errors import BadInput, IllegalMove, NotAllowed, NotFound
+from orchestration.errors import BadInput, IllegalMove, NotAllowed
 from orchestration.models import Goal, Membership, Occurrence, Repository, Team, TeamEvent
 from orchestration.roles import Action
 from orchestration.selectors.access import goals_for, repositories_for, standing_of
@@ -61,7 +61,7 @@ class TestMembers:
             services.add_member(team(), ada, "viewer", by="x")
         with pytest.raises(BadInput, match="unknown role 'king'; there are viewer, operator"):
             services.add_member(team(), ada, "king", by="x")
-        with pytest.raises(NotFound, match="there is no user 'nobody'"):
+        with pytest.raises(BadInput, match="there is no user 'nobody'"):
             services.add_member(team(), "nobody", "viewer", by="x")
         for name in ("", "two words", "-x", "x" * 61, "<b>"):
             with pytest.raises(BadInput, match="a team's name is a word"):
@@ -138,7 +138,7 @@ class TestWhereNewThingsGo:
     def test_another_ones_team_is_not_found(self) -> None:
         outsider("mallory")
         for named in ("elsewhere", str(team("elsewhere").pk), "\0", "none such"):
-            with pytest.raises(NotFound, match="there is no team"):
+            with pytest.raises(BadInput, match="there is no team"):
                 services.submit_goal("x", by=User.objects.filter(username="ada").first() or member("ada"), team=named)
         assert not Goal.objects.exists()
 

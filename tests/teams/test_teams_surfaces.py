@@ -189,10 +189,10 @@ class TestApi:
         [
             ({"user": "ada", "role": "viewer"}, 422),
             ({"user": "bob", "role": "king"}, 422),
-            ({"user": "nobody", "role": "viewer"}, 404),
+            ({"user": "nobody", "role": "viewer"}, 422),
             ({"user": "\0", "role": "viewer"}, 422),
-            ({"user": "ada", "role": "viewer", "team": "elsewhere"}, 404),
-            ({"user": "ada", "role": "viewer", "team": "no\x01ne"}, 404),
+            ({"user": "ada", "role": "viewer", "team": "elsewhere"}, 422),
+            ({"user": "ada", "role": "viewer", "team": "no\x01ne"}, 422),
         ],
     )
     def test_a_member_that_cannot_be(self, world: World, body: dict[str, str], status: int) -> None:

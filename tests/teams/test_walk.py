@@ -183,7 +183,7 @@ def test_each_role_may_on_each_route_what_the_table_says(world: World, role: str
             assert f" {role}" in detail
             assert action.label in detail
         elif (name, method) == ("member-list", "post"):
-            expect_problem(answer, 404)  # it may, and there is no such user
+            expect_problem(answer, 422)  # it may, and there is no such user
         else:
             # a result that there is not yet and a status that does not fit are told after the right was looked at
             assert answer.status_code in (200, 201, 202, 204, 409) or name in ("goal-patch", "goal-bundle"), (
