@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from agents.contracts import CheckResult, PlanDraft, StepOutcome, Verdict
 from agents.errors import Fenced, StaleEvidence
@@ -17,6 +18,7 @@ from agents.text import storable
 
 from ..artifacts import value_row
 from ..models import Artifact, Check, Goal, Review, Rollout, Run
+from ..prepared import Prepared
 from ..selectors import Picture, fill_in, in_hand, keep
 from ..states import CheckPhase, PlanOrigin, RunKind, RunStatus, StepStatus
 from ..transitions import Change, Outdated, compared, locked, repeatable
@@ -111,6 +113,8 @@ def record_step(
         with suppress(Outdated):
             return _record_in_hand(done, known, successor)
     with locked(run.goal_id, by=run.worker) as change:
+        if run.step is not None and run.step.can_parallelize:
+            _refuse_late(run, merged.onto)
         seen = look(change, run)
         following = _step_done(change, seen, done, successor)
     whole = loaded(following)
@@ -248,6 +252,23 @@ def _refuse_stale(run: Run, judged: Judged) -> None:
         raise StaleEvidence(
             f"{what} is older than the newest change of the files, commit {head[:10]}: it proves nothing about it"
         )
+
+
+def _refuse_late(run: Run, onto: str) -> None:
+    """Of n steps that end at once each may have to try n times, one after the other: who comes in vain reads no more than this."""
+    found = _where_it_stands.one(run.pk, run.fence)
+    if found is None:
+        raise Fenced(f"{run} was taken over or ended meanwhile; this report is not accepted")
+    if found.head != onto:
+        raise HeadMoved
+
+
+_where_it_stands = Prepared(
+    lambda run, fence: Rollout.objects.filter(runs__pk=run, runs__fence=fence, runs__status=RunStatus.RUNNING).only(
+        "head"
+    ),
+    *(UUID, int),
+)
 
 
 def _as_seen(run: Run, seen: Picture) -> Run | None:

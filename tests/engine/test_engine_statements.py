@@ -9,11 +9,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from agents.contracts import PlanDraft, StepDraft, StepOutcome
+from agents.errors import Fenced
 from orchestration import dispatch, services
 from orchestration.hotpath import Position, Spent, begin_call, settle_call
 from orchestration.models import Event, Run
 from orchestration.selectors import in_hand
-from orchestration.services import Base, Merged
+from orchestration.services import Base, HeadMoved, Merged
 from orchestration.states import CallKind, Queue, RunStatus, StepStatus
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -89,6 +90,27 @@ def test_a_step_of_a_goal_that_is_new_to_its_worker_takes_six_statements_and_one
         ("run.queued", "queued"),
         ("run.status", "running"),
     ]
+
+
+@pytest.mark.usefixtures("nobody_is_woken")
+def test_a_step_whose_head_was_moved_by_another_learns_it_in_two_statements() -> None:
+    """Of eight that end at once, 28 tries are in vain, and each of them holds the goal."""
+    services.submit_goal("a fan")
+    plan = services.pull(Queue.values, "ada")
+    assert plan is not None
+    services.record_base(plan, Base("0" * 40, None, []))
+    steps = [StepDraft(index=n, description=f"step {n}", can_parallelize=True) for n in range(2)]
+    services.record_plan(plan, PlanDraft(steps=steps))
+    first, second = services.pull(Queue.values, "ada"), services.pull(Queue.values, "bob")
+    assert first is not None
+    assert second is not None
+    record(first)
+    with CaptureQueriesContext(connection) as seen, pytest.raises(HeadMoved):
+        record(second)
+    assert counted(seen)[0] <= (3 if TOGETHER else 4), "\n".join(q["sql"][:200] for q in seen.captured_queries)
+    Run.objects.filter(pk=second.pk).update(fence=7)
+    with pytest.raises(Fenced):
+        record(second)
 
 
 def test_a_call_takes_two_commits_more(step: Run) -> None:
