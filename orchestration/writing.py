@@ -17,11 +17,11 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, DataError, connection, connections, models, transaction
 from django.db.models import sql as queries
 from django.db.models.expressions import DatabaseDefault
-from psycopg.errors import DivisionByZero
 
 Statement = tuple[str, Sequence[Any]]
 
 
+DIVISION_BY_ZERO = "22012"
 ONLY_IF = "EXISTS (SELECT 1 FROM w0)"  # the first of these statements has changed its row
 
 
@@ -158,7 +158,7 @@ def _in_one(first: Statement, updates: Sequence[Statement], inserts: Sequence[St
         try:
             cursor.execute(f"WITH {parts} {end}", [value for _, values in statements for value in values])
         except DataError as error:
-            if isinstance(error.__cause__, DivisionByZero):
+            if getattr(error.__cause__, "sqlstate", "") == DIVISION_BY_ZERO:
                 return False
             raise
         return bool(cursor.fetchone()[0])
