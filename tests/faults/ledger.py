@@ -35,6 +35,7 @@ class Ledger:
         except FileExistsError:
             return False
         os.close(file)
+        (self._folder / _short(str(point))).touch()
         return True
 
     def known(self) -> set[str]:
