@@ -16,7 +16,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from orchestration import dispatch, runtime
+from orchestration import dispatch, runtime, writing
 from orchestration.journal import Journal
 from orchestration.models import Run
 from orchestration.runs.bench import Tools
@@ -111,6 +111,7 @@ class Seams:
         popen: Any = subprocess.Popen
         wrapper.commit = self.around("commit", wrapper.commit)
         wrapper.set_autocommit = self._begins(wrapper.set_autocommit)
+        writing._in_one = self.around("write", writing._in_one)  # a statement that is a transaction of its own
         popen.__init__ = self.around("spawn", popen.__init__)
         popen._handle_exitstatus = self.around("exit", popen._handle_exitstatus)
         dispatch.use(self.around("publish", dispatch.publish_nothing))
