@@ -192,7 +192,7 @@ def _review(run: Run) -> None:
     review = services.pull([Queue.REVIEW], "ada")
     assert review is not None
     verdict = Verdict(action="retry_with_changes", steps=[1], reasoning="not yet", suggested_changes="x", confidence=1)
-    services.record_review(review, Judged(verdict, run.base_commit, [], False))
+    services.record_review(review, Judged(verdict, services.current_head(review), [], False))
 
 
 CHANGES: dict[str, Callable[[Run], Any]] = {

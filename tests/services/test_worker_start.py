@@ -57,7 +57,7 @@ def test_what_was_queued_while_no_worker_ran_and_without_a_message_begins_with_t
     nobody = "redis://127.0.0.1:1/0"
     installation.manage("goal", "submit", "Write a note", REDIS_URL=nobody, CELERY_BROKER_URL=nobody)
     installation.worker(LLM_BASE_URL=installation.serve_model(writes_a_file).url, HOUSEKEEPER_SECONDS="600")
-    installation.ended(Goal.objects.get())
+    assert installation.ended(Goal.objects.get()).status == "succeeded"
 
 
 def test_the_queues_keys_carry_the_installation(installation: Installation) -> None:
