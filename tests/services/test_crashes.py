@@ -219,4 +219,4 @@ def test_a_goal_with_retries_ends_without_beat(installation: Installation) -> No
     goal = submit(installation)
     installation.worker()
     assert proven(installation.ended(goal, 90))
-    assert goal.runs.filter(status=RunStatus.ERRORED, error_kind="transient").exists()
+    assert goal.events.filter(data__doubtful=True).exists(), "it was asked again"
