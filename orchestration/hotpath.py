@@ -1,7 +1,7 @@
 """What happens for every single call of an agent, as few set-based statements: intent, settle, heartbeat.
 
-Order of the rows in each transaction: Run (fence and lease), Call, Budget last. The goal's own row is not touched here: events are for
-changes of state, never for calls.
+Order of the rows in each transaction: Run (fence and lease), a Call that ends, Budget, a Call that begins. The goal's own row is not
+touched here: events are for changes of state, never for calls.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +27,7 @@ from .models import Budget, Call, Goal, Run
 from .prepared import PreparedUpdate
 from .states import CallKind, CallStatus, RunStatus
 from .transitions import repeatable
-from .writing import Statement, insert_of, together, update_by, update_of
+from .writing import Statement, chained, insert_of, together, update_by, update_of
 
 TAKEN = "{run} was taken over or ended meanwhile"
 
@@ -71,12 +72,11 @@ def begin_call(
         reserved_tokens=tokens,
     )
     counts = {"calls": int(kind == CallKind.LLM), "commands": int(kind == CallKind.COMMAND), "tokens": tokens}
-    with transaction.atomic():
-        renewed, key, reserved = together([_renewal(run), insert_of([call]), _reservation(run, **counts)], key_of=1)
-        if not renewed:
-            raise Fenced(TAKEN.format(run=run))
-        if not reserved:
-            _explain_refusal(run, **counts)
+    (renewed, reserved), key = chained([_renewal(run), _reservation(run, **counts)], partial(_insert, call))
+    if not renewed:
+        raise Fenced(TAKEN.format(run=run))
+    if not reserved:
+        _explain_refusal(run, **counts)
     return key
 
 
@@ -87,10 +87,9 @@ def settle_call(run: Run, call_id: int, *, spent: Spent | None = None, reserved:
     tokens = {"prompt_tokens": used.prompt, "completion_tokens": used.completion, "cached_tokens": used.cached}
     ended = update_of(Call, {"pk": call_id}, {"status": CallStatus.DONE, **fields, "ended_at": Now(), **tokens})
     paid = [_payment(run.goal_id, reserved, used.total)] if reserved or used.total else []
-    with transaction.atomic():
-        renewed, *_ = together([_renewal(run), ended, *paid])
-        if not renewed:
-            raise Fenced(TAKEN.format(run=run))
+    (renewed, *_), _ = chained([_renewal(run), ended, *paid])
+    if not renewed:
+        raise Fenced(TAKEN.format(run=run))
 
 
 @repeatable
@@ -130,12 +129,11 @@ def note_file(run: Run, at: Position, request_hash: str, request: Mapping[str, A
         request=request,
         **fields,
     )
-    with transaction.atomic():
-        renewed, _, reserved = together([_renewal(run), insert_of([call]), _reservation(run)])
-        if not renewed:
-            raise Fenced(TAKEN.format(run=run))
-        if not reserved:
-            _explain_refusal(run)
+    (renewed, reserved), _ = chained([_renewal(run), _reservation(run)], partial(_insert, call))
+    if not renewed:
+        raise Fenced(TAKEN.format(run=run))
+    if not reserved:
+        _explain_refusal(run)
 
 
 def supersede(run: Run, at: Position) -> int:
@@ -143,6 +141,10 @@ def supersede(run: Run, at: Position) -> int:
     later = Q(turn__gt=at.turn) | Q(turn=at.turn, index__gte=at.index)
     recorded = Call.objects.filter(later, run_id=run.pk, status=CallStatus.DONE)
     return recorded.update(status=CallStatus.SUPERSEDED)
+
+
+def _insert(call: Call, only_if: str) -> Statement:
+    return insert_of([call], only_if=only_if)
 
 
 def _renewal(run: Run) -> Statement:

@@ -188,11 +188,15 @@ def _cost(cost: Mapping[str, Any], paint: Paint) -> Iterator[str]:
 
 
 def _open(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
-    """The end of the handover packet: what nobody has answered, and the commands to go on with."""
+    """What nobody has answered."""
     if told["status"] in TERMINAL_GOAL and (questions := open_questions(told)):
         yield ""
         yield paint.strong("Open questions")
         yield from (f"  {plain(question, 400)}" for question in questions)
+
+
+def ways(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    """The end of the handover packet: the exact commands to go on with."""
     yield ""
     yield paint.strong("Go on with")
     yield from (f"  {way['what']}: {plain(way['command'])}" for way in go_on(told))

@@ -22,7 +22,6 @@ Statement = tuple[str, Sequence[Any]]
 
 
 DIVISION_BY_ZERO = "22012"
-ONLY_IF = "EXISTS (SELECT 1 FROM w0)"  # the first of these statements has changed its row
 
 
 class Stale(RuntimeError):
@@ -131,13 +130,48 @@ def together(statements: Sequence[Statement], key_of: int = -1) -> list[int]:
         return [int(count) for count in cursor.fetchone()]
 
 
+def chained(updates: Sequence[Statement], insert: Callable[[str], Statement] | None = None) -> tuple[list[bool], int]:
+    """One transaction: each update only if the one before has found its row, then the insert. Which found theirs; the new key, or 0.
+
+    On PostgreSQL it is one statement, and needs no BEGIN and no COMMIT.
+    """
+    if connection.vendor != "postgresql":
+        with transaction.atomic(), connection.cursor() as cursor:
+            return _one_by_one(cursor, updates, insert)
+    parts = [updates[0], *((f"{sql} AND {_found(n)}", values) for n, (sql, values) in enumerate(updates[1:]))]
+    if insert is not None:
+        parts.append(insert(_found(len(updates) - 1)))
+    texts = [f"w{n} AS ({sql} RETURNING {'1' if n < len(updates) else 'id'})" for n, (sql, _) in enumerate(parts)]
+    asked = [_found(n) for n in range(len(updates))]
+    if insert is not None:
+        asked.append(f"(SELECT max(id) FROM w{len(updates)})")  # noqa: S608 - these very words
+    row = _autocommitted(f"WITH {', '.join(texts)} SELECT {', '.join(asked)}", [v for _, some in parts for v in some])
+    return [bool(one) for one in row[: len(updates)]], int(row[-1] or 0) if insert else 0
+
+
+def _one_by_one(
+    cursor: Any, updates: Sequence[Statement], insert: Callable[[str], Statement] | None
+) -> tuple[list[bool], int]:
+    found = [False] * len(updates)
+    for n, statement in enumerate(updates):
+        if not _execute(cursor, *statement, False):
+            return found, 0
+        found[n] = True
+    return found, _execute(cursor, *insert(""), True) if insert else 0
+
+
+def _found(n: int) -> str:
+    """Has that statement of this WITH changed its row?"""
+    return f"EXISTS (SELECT 1 FROM w{n})"  # noqa: S608 - a number
+
+
 def all_or_none(first: Statement, updates: Sequence[Statement], inserts: Callable[[str], list[Statement]]) -> bool:
     """One transaction: `first`, and if that changes a row, the others. False: it does not, or an update finds its row otherwise.
 
     On PostgreSQL it is one statement, which takes the lock of the row of `first` before it touches any other.
     """
     if connection.vendor == "postgresql":
-        return _in_one(first, updates, inserts(ONLY_IF))
+        return _in_one(first, updates, inserts(_found(0)))
     with transaction.atomic(), connection.cursor() as cursor:
         held = all(_execute(cursor, *statement, False) for statement in (first, *updates))
         if held:
@@ -149,19 +183,26 @@ def all_or_none(first: Statement, updates: Sequence[Statement], inserts: Callabl
 
 def _in_one(first: Statement, updates: Sequence[Statement], inserts: Sequence[Statement]) -> bool:
     """(A division by zero takes everything back: there is no transaction around it that could be rolled back.)"""
-    where = [(f"{sql} AND {ONLY_IF}", values) for sql, values in updates]
+    where = [(f"{sql} AND {_found(0)}", values) for sql, values in updates]
     statements = [first, *where, *inserts]
     parts = ", ".join(f"w{n} AS ({sql} RETURNING 1)" for n, (sql, _) in enumerate(statements))
-    held = " AND ".join(f"EXISTS (SELECT 1 FROM w{n})" for n in range(1, len(where) + 1)) or "true"  # noqa: S608 - these very words
-    end = f"SELECT 1 / (CASE WHEN NOT {ONLY_IF} THEN 2 WHEN {held} THEN 1 ELSE 0 END)"
+    held = " AND ".join(_found(n) for n in range(1, len(where) + 1)) or "true"
+    end = f"SELECT 1 / (CASE WHEN NOT {_found(0)} THEN 2 WHEN {held} THEN 1 ELSE 0 END)"
+    try:
+        row = _autocommitted(f"WITH {parts} {end}", [value for _, values in statements for value in values])
+    except DataError as error:
+        if getattr(error.__cause__, "sqlstate", "") == DIVISION_BY_ZERO:
+            return False
+        raise
+    return bool(row[0])
+
+
+def _autocommitted(sql: str, values: Sequence[Any]) -> Sequence[Any]:
+    """A statement that is a transaction of its own; its one row."""
     with connection.cursor() as cursor:
-        try:
-            cursor.execute(f"WITH {parts} {end}", [value for _, values in statements for value in values])
-        except DataError as error:
-            if getattr(error.__cause__, "sqlstate", "") == DIVISION_BY_ZERO:
-                return False
-            raise
-        return bool(cursor.fetchone()[0])
+        cursor.execute(sql, values)
+        row: Sequence[Any] = cursor.fetchone()
+        return row
 
 
 def _execute(cursor: Any, sql: str, values: Sequence[Any], key: bool) -> int:

@@ -111,7 +111,9 @@ class Seams:
         popen: Any = subprocess.Popen
         wrapper.commit = self.around("commit", wrapper.commit)
         wrapper.set_autocommit = self._begins(wrapper.set_autocommit)
-        writing._in_one = self.around("write", writing._in_one)  # a statement that is a transaction of its own
+        writing._autocommitted = self.around(
+            "write", writing._autocommitted
+        )  # a statement that is a transaction of its own
         popen.__init__ = self.around("spawn", popen.__init__)
         popen._handle_exitstatus = self.around("exit", popen._handle_exitstatus)
         dispatch.use(self.around("publish", dispatch.publish_nothing))

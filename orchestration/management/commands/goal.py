@@ -20,7 +20,7 @@ from orchestration.management.arguments import HELP, add_subcommands, limits_of
 from orchestration.management.problems import EXIT_INTERRUPTED, in_a_sentence
 from orchestration.models import Goal, Rollout
 from orchestration.states import GoalStatus
-from orchestration.terminal import Paint, plain, render
+from orchestration.terminal import Paint, plain, render, ways
 from orchestration.watching import NO_WORKER, Watcher
 
 EXIT_FAILED, EXIT_PERSON, EXIT_TIMEOUT = 3, 4, 124
@@ -206,8 +206,10 @@ class Command(BaseCommand):
         for line in render(told, self._paint()):
             if not (brief and line.endswith("Events")):
                 self.stdout.write(line)
-        if goal.selected and goal.selected.patch_id:
-            self._talk(f"put it on your tree: manage.py goal apply {goal.short_id}")
+        # beside a story just watched it is talk; asked for, it is part of the answer
+        say = self._talk if brief else self.stdout.write
+        for line in ways(told, self._paint()):
+            say(line)
 
     def _tree(self, goal: Goal, options: dict[str, Any]) -> Path:
         if options["to"]:
