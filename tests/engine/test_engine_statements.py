@@ -118,7 +118,9 @@ def test_a_call_takes_two_statements_that_are_transactions_of_their_own(step: Ru
         call = begin_call(step, Position(1, 0), CallKind.LLM, "hash", {}, 100)
         settle_call(step, call, spent=Spent(10, 5), reserved=100, answer={"content": "yes"})
     statements, commits = counted(seen)
-    assert (statements, commits) == ((2, 0) if TOGETHER else (6, 2)), "\n".join(q["sql"][:200] for q in seen.captured_queries)
+    assert (statements, commits) == ((2, 0) if TOGETHER else (6, 2)), "\n".join(
+        q["sql"][:200] for q in seen.captured_queries
+    )
     budget = step.goal.budget
     budget.refresh_from_db()
     assert (budget.calls, budget.reserved_tokens, budget.spent_tokens) == (1, 0, 15)
