@@ -184,3 +184,4 @@ class ReviewBrief(Contract):
     evidence: list[Evidence] = Field(default_factory=list)
     earlier: list[Verdict] = Field(default_factory=list)
     problem: LongText = Field(default="", description="set when a step failed for good: why the engine asks now")
+    still_to_come: list[str] = Field(default_factory=list, description="steps that follow: this is no final review")

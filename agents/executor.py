@@ -11,10 +11,12 @@ from typing import Any
 
 from .contracts import StepBrief, StepDraft, StepOutcome
 from .facade import default_llm, workspace_sandbox
-from .loop import Loop
+from .loop import Loop, Patience
 from .ports import LLM, Message, Sandbox
 from .prompting import render, told
 from .tools import TOOLS, Bench, described
+
+PATIENCE = Patience()
 
 
 class ExecutorAgent:
@@ -33,6 +35,7 @@ class ExecutorAgent:
         max_turns: int = 20,
         command_timeout: float = 120.0,
         tool_calls: bool = True,
+        patience: Patience = PATIENCE,
     ) -> None:
         self._llm = llm
         self._sandbox = sandbox
@@ -40,6 +43,7 @@ class ExecutorAgent:
         self._max_turns = max_turns
         self._timeout = command_timeout
         self._tool_calls = tool_calls
+        self._patience = patience
 
     def execute(self, step: StepBrief | Mapping[str, Any] | str) -> StepOutcome:
         """Work the step to its `finish`, or until a limit strikes. Errors of the ports pass through."""
@@ -58,7 +62,8 @@ class ExecutorAgent:
             prompt += render("executor_text", tools=described(TOOLS))
         messages = [Message("system", prompt), told(f"Your step is number {brief.step.index}.", brief)]
         bench = Bench(sandbox, self._timeout)
-        return Loop(self._llm or default_llm(), bench, messages, self._max_turns, self._tool_calls).run()
+        llm = self._llm or default_llm()
+        return Loop(llm, bench, messages, self._max_turns, self._tool_calls, self._patience).run()
 
 
 def as_brief(step: StepBrief | Mapping[str, Any] | str) -> StepBrief:

@@ -6,6 +6,7 @@ It is run by `agents/executor.py: ExecutorAgent.execute`, the engine's entry poi
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from . import tools
@@ -15,12 +16,22 @@ from .parsing import calls_of
 from .ports import LLM, Completion, CompletionRequest, Message, ToolCall
 from .tools import TOOLS, Bench, Finish
 
-REPEATS = 3  # the same action with the same result so often is stuck
-SILENCES = 3  # answers without any action in a row
 MOST_CALLS = 20  # actions of one answer that are carried out
 CUT_OFF = "Your answer was cut off at the limit of its length and nothing of it was done. Do less at once."
 NO_ACTION = "Nothing was done: act with one of your tools, and end with finish."
 TOO_MANY = f"error: not done: one answer may ask for {MOST_CALLS} actions; look at the results so far, then go on"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often until a loop counts as stuck; 0: that pattern never does.
+
+    `repeats`: the same action with the same result. `pairs`: two such in turns. `silences`: answers without any action, in a row.
+    """
+
+    repeats: int = 3
+    pairs: int = 6
+    silences: int = 3
 
 
 @dataclass
@@ -32,6 +43,8 @@ class Loop:
     messages: list[Message]
     max_turns: int
     tool_calls: bool
+    patience: Patience = Patience()
+    done: list[tuple[str, str, str]] = field(default_factory=list)
     seen: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     def run(self) -> StepOutcome:
@@ -43,7 +56,7 @@ class Loop:
                 continue
             calls = calls_of(answer)
             silent = 0 if calls else silent + 1
-            if silent == SILENCES:
+            if silent and silent == self.patience.silences:
                 return StepOutcome(success=False, stopped="talk", summary=answer.message.content[:2000])
             if not calls:
                 self._say(answer, NO_ACTION)
@@ -70,12 +83,21 @@ class Loop:
         return None
 
     def _is_stuck(self, call: ToolCall, said: str) -> bool:
-        """Three times the same. After a change of a file, looking and checking again is new; repeating the change itself is not."""
+        """The same again and again. After a change of a file, looking and checking is new; repeating the change itself is not."""
         if call.name in tools.CHANGING and not said.startswith("error"):
             self.seen = Counter({key: count for key, count in self.seen.items() if key[0] in tools.CHANGING})
-        self.seen[call.name, call.arguments, said] += 1
-        return self.seen[call.name, call.arguments, said] >= REPEATS
+        this = call.name, call.arguments, said
+        self.seen[this] += 1
+        self.done.append(this)
+        repeated = self.patience.repeats and self.seen[this] >= self.patience.repeats
+        return bool(repeated) or alternates(self.done, self.patience.pairs)
 
     def _say(self, answer: Completion, words: str) -> None:
         content = tools.clip(answer.message.content, 20_000) or "(nothing)"
         self.messages += [Message("assistant", content), Message("user", words)]
+
+
+def alternates(done: Sequence[object], pairs: int) -> bool:
+    """PURE: the last actions are the same two in turns, so many times: a change and its undoing, say."""
+    last = done[-2 * pairs :] if pairs else []
+    return len(last) == 2 * pairs > 0 and len({*last[::2]}) == len({*last[1::2]}) == 1

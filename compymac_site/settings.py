@@ -365,7 +365,20 @@ GOAL_LIMITS = {
     "seconds": env.int("GOAL_MAX_SECONDS", default=7200),
 }
 GOAL_TEXT_MAX_BYTES = env.int("GOAL_TEXT_MAX_BYTES", default=100_000)
-MAX_PARALLEL_STEPS = env.int("MAX_PARALLEL_STEPS", default=8)
+# What ends what would go round for ever; 0: not even once again.
+CAPS = {
+    "replans": at_least(0, "MAX_REPLANS", 3),
+    "review_rounds": at_least(0, "MAX_REVIEW_ROUNDS", 3),
+    "attempts": at_least(1, "MAX_ATTEMPTS", 3),  # of a step, honest failures
+    "parallel_steps": at_least(1, "MAX_PARALLEL_STEPS", 8),
+}
+NO_PROGRESS_ENDS = env.bool("NO_PROGRESS_ENDS", default=True)  # a check that two replans left failing just as before
+# How often until an executor's loop counts as stuck; 0: that pattern never does.
+STUCK = {
+    "repeats": at_least(0, "STUCK_REPEATS", 3),  # the same action with the same result
+    "pairs": at_least(0, "STUCK_PAIRS", 6),  # two such in turns
+    "silences": at_least(0, "STUCK_SILENCES", 3),  # answers without any action, in a row
+}
 CHECK_TIMEOUT_SECONDS = env.int("CHECK_TIMEOUT_SECONDS", default=900)
 COMMAND_TIMEOUT_SECONDS = env.int("COMMAND_TIMEOUT_SECONDS", default=120)
 AGENT_MAX_STEPS = env.int("AGENT_MAX_STEPS", default=20)

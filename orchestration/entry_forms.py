@@ -13,7 +13,7 @@ from .budget import NAMES
 from .models import Goal, Repository, Team
 from .roles import Action
 from .selectors.access import goals_for, repositories_where, teams_where
-from .states import Strategy
+from .states import ReviewedBy, ReviewWhen, Strategy
 
 LIMITS = tuple(NAMES)
 PAGE_SIZE, MOST_ON_A_PAGE = 25, 100
@@ -35,6 +35,9 @@ class NewGoal(forms.Form):
     allow_check_edits = forms.BooleanField(required=False)
     rollouts = forms.IntegerField(required=False)
     strategy = forms.ChoiceField(choices=Strategy.choices, required=False)
+    review_when = forms.ChoiceField(choices=ReviewWhen.choices, required=False)
+    reviewed_by = forms.ChoiceField(choices=ReviewedBy.choices, required=False)
+    ask_below = forms.FloatField(required=False, min_value=0, max_value=1)
 
     def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -59,6 +62,7 @@ class NewGoal(forms.Form):
             "rollouts": 1 if said["rollouts"] is None else said["rollouts"],
             "strategy": said["strategy"] or Strategy.EARLY_TERMINATION.value,
             "allow_check_edits": said["allow_check_edits"],
+            "review": {name: said[name] for name in ("review_when", "reviewed_by", "ask_below")},
         }
 
     def limits(self) -> list[dict[str, Any]]:
@@ -74,6 +78,7 @@ def _lines(text: str) -> list[str]:
 def first_values(user: Any, earlier: Goal | None, repository: str = "") -> dict[str, Any]:
     """What an empty form holds: a key of its own, the only repository if there is one, or an earlier goal's wishes."""
     values: dict[str, Any] = {"key": uuid.uuid4().hex, "rollouts": 1, "strategy": Strategy.EARLY_TERMINATION.value}
+    values |= {"review_when": ReviewWhen.FINAL.value, "reviewed_by": ReviewedBy.LLM.value}
     if earlier is None:
         offered = list(repositories_where(user, Action.SUBMIT)[:2])
         return values | {"repository": repository or (offered[0].pk if len(offered) == 1 else None)}
@@ -90,6 +95,9 @@ def first_values(user: Any, earlier: Goal | None, repository: str = "") -> dict[
         "allow_check_edits": earlier.allow_check_edits,
         "rollouts": earlier.rollouts_wanted,
         "strategy": earlier.strategy,
+        "review_when": earlier.review_when,
+        "reviewed_by": earlier.reviewed_by,
+        "ask_below": earlier.ask_below or None,
         **{name: cap for name, cap in caps.items() if cap < settings.GOAL_LIMITS[name]},
     }
 

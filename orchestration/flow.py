@@ -64,13 +64,18 @@ class VerdictView:
     reasoning: str = ""
     suggested_changes: str = ""
     proven: bool = False
+    asks: str = ""  # why a person decides first
+    same_again: str = ""  # the check that failed just as it did before the last replan, which was not the first
 
 
 @dataclass(frozen=True, slots=True)
 class Caps:
+    """How often something is tried again before it ends with the handover packet; 0: it is not tried again."""
+
     replans: int = 3
     review_rounds: int = 3
     parallel_steps: int = 8
+    attempts: int = retry.FAILED_ATTEMPTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class RolloutView:
     runs: tuple[RunView, ...] = ()
     verdict: VerdictView | None = None
     planning: bool = False  # a further plan was asked for (replan) and is not recorded yet
+    review_each_step: bool = False
     only: str = ""  # a task called by hand wants one kind of work (a RunKind) and no more
     replans: int = 0
     review_rounds: int = 0
@@ -118,8 +124,11 @@ class FailStep:
 
 @dataclass(frozen=True, slots=True)
 class StartReview:
+    """`between`: steps are still to come."""
+
     problem: str = ""
     delay: float = 0.0
+    between: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +209,7 @@ def _plan(view: RolloutView) -> tuple[Action, ...]:
         return (StartPlan(),)
     if history[-1].is_live:
         return (Wait("a plan is being made"),)
-    again = _again(history)
+    again = _again(view, history)
     if isinstance(again, retry.GiveUp):
         return (Finish(RolloutStatus.FAILED, f"no plan could be made: {again.reason}"),)
     return (StartPlan(delay=again.delay),)
@@ -219,6 +228,8 @@ def _execute(view: RolloutView) -> tuple[Action, ...]:
         if live:
             return (Wait(f"step {failed[0].index} failed; {len(live)} other run(s) are ending"),)
         return _review(view, problem=f"step {failed[0].index} failed for good")
+    if view.review_each_step and _is_unreviewed(view) and any(s.status not in FINISHED_STEP for s in view.steps):
+        return _review(view, between=True) if not live else (Wait(f"{len(live)} step(s) are ending before a review"),)
     if startable := _startable(view, live):
         return tuple(StartStep(step.id) for step in startable)
     if live:
@@ -229,12 +240,18 @@ def _execute(view: RolloutView) -> tuple[Action, ...]:
     return (Finish(RolloutStatus.FAILED, f"steps {blocked} can never start: what they depend on did not succeed"),)
 
 
+def _is_unreviewed(view: RolloutView) -> bool:
+    """A step of this revision has succeeded after the last review of it."""
+    done = [run.kind for run in view.runs if run.status == RunStatus.SUCCEEDED and run.kind != RunKind.PLAN]
+    return bool(done) and done[-1] == RunKind.STEP
+
+
 def _go_on(view: RolloutView, step: StepView, closing: bool) -> Action | None:
     """What is next for a step that was begun and has no live run: again, failed for good, or the end of it all."""
     history = view.runs_of(RunKind.STEP, step.id)
     if history and history[-1].is_live:
         return None
-    again = _again(history) if history else retry.Again(0)
+    again = _again(view, history) if history else retry.Again(0)
     if isinstance(again, retry.Again):
         return None if closing else StartStep(step.id, again.delay)
     if again.honest:
@@ -263,22 +280,24 @@ def _startable(view: RolloutView, live: Sequence[RunView]) -> list[StepView]:
     return started
 
 
-def _review(view: RolloutView, problem: str = "") -> tuple[Action, ...]:
+def _review(view: RolloutView, problem: str = "", between: bool = False) -> tuple[Action, ...]:
     history = view.runs_of(RunKind.REVIEW)
     if not history or history[-1].status == RunStatus.SUCCEEDED:
-        return (StartReview(problem),)
+        return (StartReview(problem, between=between),)
     if history[-1].is_live:
         return (Wait("the result is being reviewed"),)
-    again = _again(history)
+    again = _again(view, history)
     if isinstance(again, retry.GiveUp):
         return (Finish(RolloutStatus.FAILED, f"the result could not be reviewed: {again.reason}"),)
-    return (StartReview(problem, again.delay),)
+    return (StartReview(problem, again.delay, between),)
 
 
 def _follow(view: RolloutView, verdict: VerdictView) -> tuple[Action, ...]:
     """Each of the seven actions does what it says; what would go round for ever ends at a cap."""
     failed = tuple(step.index for step in view.steps if step.status == StepStatus.FAILED)
     action = verdict.action
+    if verdict.asks:
+        return (Wait(verdict.asks),)
     if action == "continue":
         if any(step.status == StepStatus.PENDING for step in view.steps) and not failed:
             return _execute(view)
@@ -290,6 +309,9 @@ def _follow(view: RolloutView, verdict: VerdictView) -> tuple[Action, ...]:
     if action == "replan":
         if view.replans >= view.caps.replans:
             return (Finish(RolloutStatus.FAILED, f"{view.replans} replans did not help: {verdict.reasoning}"),)
+        if verdict.same_again:
+            reason = f"no progress: after {view.replans} replans {verdict.same_again!r} fails just as before"
+            return (Finish(RolloutStatus.FAILED, f"{reason}. {verdict.reasoning}"),)
         return (StartPlan(feedback=_told(verdict), replan=True),)
     if view.review_rounds >= view.caps.review_rounds:
         reason = f"the review sent work back {view.review_rounds} times without success: {verdict.reasoning}"
@@ -307,8 +329,9 @@ def _told(verdict: VerdictView) -> str:
     return "\n\n".join(part for part in (verdict.reasoning, verdict.suggested_changes) if part)
 
 
-def _again(history: Sequence[RunView]) -> retry.Again | retry.GiveUp:
-    return retry.decide([retry.Ended(r.status, r.error_kind, r.error, r.retry_after) for r in history])
+def _again(view: RolloutView, history: Sequence[RunView]) -> retry.Again | retry.GiveUp:
+    ended = [retry.Ended(r.status, r.error_kind, r.error, r.retry_after) for r in history]
+    return retry.decide(ended, attempts=view.caps.attempts)
 
 
 # ---- the goal above its rollouts

@@ -40,8 +40,8 @@ class GiveUp:
     honest: bool
 
 
-def decide(history: Sequence[Ended]) -> Again | GiveUp:
-    """What follows the last of `history` (oldest first, cancelled ones left out by the caller)."""
+def decide(history: Sequence[Ended], attempts: int = FAILED_ATTEMPTS) -> Again | GiveUp:
+    """What follows the last of `history` (oldest first, cancelled ones left out). `attempts`: how often the work may say no."""
     last = history[-1]
     if last.error_kind in NEVER_AGAIN:
         return GiveUp(last.error or last.error_kind, honest=False)
@@ -52,7 +52,7 @@ def decide(history: Sequence[Ended]) -> Again | GiveUp:
         return GiveUp(f"{conflicts} merge conflicts in a row; the last: {last.error}", honest=True)
     if last.status == RunStatus.FAILED:
         failures = sum(run.status == RunStatus.FAILED and run.error_kind != "conflict" for run in history)
-        if failures < FAILED_ATTEMPTS:
+        if failures < attempts:
             return Again(0)
         return GiveUp(f"failed {failures} times; the last: {last.error}", honest=True)
     broken = sum(run.status == RunStatus.ERRORED for run in history)

@@ -85,6 +85,19 @@ class BreakerStatus(TextChoices):
     HALF_OPEN = "half_open", "half open: one run tries"
 
 
+class ReviewWhen(TextChoices):
+    FINAL = "final", "once, on the result"
+    EACH_STEP = "each_step", "after every step, and on the result"
+    ON_FAILURE = "on_failure", "where the checks do not prove the result"
+
+
+class ReviewedBy(TextChoices):
+    LLM = "llm", "the reviewer"
+    DETERMINISTIC = "deterministic", "the checks alone"
+    HUMAN = "human", "a person"
+    LLM_THEN_HUMAN = "llm_then_human", "the reviewer, then a person"
+
+
 class PlanOrigin(TextChoices):
     PLANNER = "planner", "planner"
     REVIEW = "review", "a review's verdict"

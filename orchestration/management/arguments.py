@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from orchestration.states import Strategy
+from orchestration.states import ReviewedBy, ReviewWhen, Strategy
 
 HELP = (
     "Submit goals, follow them, and take their results. "
@@ -47,6 +47,18 @@ def add_subcommands(parser: CommandParser) -> None:
     submit.add_argument("--strategy", choices=Strategy.values, default=Strategy.EARLY_TERMINATION.value)
     submit.add_argument(
         "--allow-check-edits", action="store_true", help="tests and check files may be changed by the work"
+    )
+    submit.add_argument(
+        "--review-when", choices=ReviewWhen.values, default=None, help="final (default), each_step, or on_failure"
+    )
+    submit.add_argument(
+        "--reviewed-by",
+        choices=ReviewedBy.values,
+        default=None,
+        help="llm (default); deterministic: the checks alone, no model; human; llm_then_human",
+    )
+    submit.add_argument(
+        "--ask-below", type=float, default=None, metavar="0…1", help="a verdict with less confidence waits for a person"
     )
     listed = _verb(verbs, "list", "The newest goals.", "goal list --limit 5")
     listed.add_argument("--limit", type=_positive, default=20, metavar="N", help="at most so many (20)")

@@ -7,7 +7,16 @@ import uuid
 from django.conf import settings
 from django.db import models
 
-from ..states import TERMINAL_GOAL, TERMINAL_ROLLOUT, GoalStatus, RolloutStatus, RunKind, Strategy
+from ..states import (
+    TERMINAL_GOAL,
+    TERMINAL_ROLLOUT,
+    GoalStatus,
+    ReviewedBy,
+    ReviewWhen,
+    RolloutStatus,
+    RunKind,
+    Strategy,
+)
 from .constraints import one_of
 
 
@@ -25,6 +34,11 @@ class Goal(models.Model):
     checks = models.JSONField(default=list, blank=True, help_text="commands that prove the goal, given by a person")
     hidden_checks = models.JSONField(
         default=list, blank=True, help_text="the same, told to the reviewer alone: no planner and no executor sees them"
+    )
+    review_when = models.CharField(max_length=12, choices=ReviewWhen, default=ReviewWhen.FINAL)
+    reviewed_by = models.CharField(max_length=16, choices=ReviewedBy, default=ReviewedBy.LLM)
+    ask_below = models.FloatField(
+        default=0, help_text="a verdict with less confidence (0 to 1) waits for a person; 0: none does"
     )
     allow_check_edits = models.BooleanField(default=False, help_text="check files are not restored from the base")
 
@@ -67,6 +81,9 @@ class Goal(models.Model):
         constraints = [
             one_of("status", GoalStatus, "goal_status_known"),
             one_of("strategy", Strategy, "goal_strategy_known"),
+            one_of("review_when", ReviewWhen, "goal_review_when_known"),
+            one_of("reviewed_by", ReviewedBy, "goal_reviewed_by_known"),
+            models.CheckConstraint(condition=models.Q(ask_below__range=(0, 1)), name="goal_ask_below_in_range"),
             models.CheckConstraint(condition=models.Q(rollouts_wanted__range=(1, 16)), name="goal_rollouts_in_range"),
         ]
 

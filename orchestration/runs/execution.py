@@ -9,6 +9,7 @@ from django.conf import settings
 
 from agents.contracts import CheckResult, DoneStep, StepBrief, StepOutcome
 from agents.executor import ExecutorAgent
+from agents.loop import Patience
 from agents.text import storable
 
 from .. import services
@@ -39,6 +40,7 @@ def execute(tools: Tools, active: ActiveRun) -> Run | None:
             max_turns=settings.AGENT_MAX_STEPS,
             command_timeout=float(settings.COMMAND_TIMEOUT_SECONDS),
             tool_calls=tools.tool_calls,
+            patience=Patience(**settings.STUCK),
         )
         outcome = agent.execute(brief)
         if not outcome.success:
@@ -106,9 +108,9 @@ def _say_no(active: ActiveRun, why: str, checks: Sequence[CheckResult], outcome:
 
 def _why(outcome: StepOutcome) -> str:
     limits = {
-        "stuck": "the executor repeated the same action with the same result three times",
+        "stuck": "the executor did the same again and again with the same result (STUCK_REPEATS, STUCK_PAIRS)",
         "turns": f"the executor did not finish within {settings.AGENT_MAX_STEPS} turns (AGENT_MAX_STEPS)",
-        "talk": "the model answered without any action three times in a row",
+        "talk": f"the model answered without any action {settings.STUCK['silences']} times in a row (STUCK_SILENCES)",
     }
     return "; ".join(part for part in (limits.get(outcome.stopped, ""), outcome.summary) if part) or "it gave up"
 

@@ -16,10 +16,11 @@ from ..active import ActiveRun
 from ..artifacts import DistributedArtifactStore
 from ..blobs import load_blob, save_blob
 from ..journal import Journal, release_connection
+from ..judging import asks_person, between, judge_of, verdict_of_checks
 from ..models import Call, Check, Review, Run, Step
 from ..proof import GIVEN, gating, may_differ, proven
 from ..services import Judged
-from ..states import CallKind, CallStatus, CheckPhase, RunKind
+from ..states import FINISHED_STEP, CallKind, CallStatus, CheckPhase, RunKind
 from .bench import Bench, Tools, bench, keep_logs, open_at, refuse_missing
 from .planning import base_checks
 
@@ -41,18 +42,34 @@ def review(tools: Tools, active: ActiveRun) -> Run | None:
         )
         before = base_checks(run.goal)
         after = _checks_on_result(place, run, before, head)
-        journal = Journal(active)
-        journal.open()
-        brief = _brief(run, patch, before, after)
-        verdict = ReflectorAgent(journal.llm(tools.make_llm())).judge(brief)
-        if brief.evidence and not cited(verdict, brief):
-            verdict = by_checks(before, after)
-        verdict = conceal(overrule(verdict, gating(before, after)), after)
+        verdict = _verdict(tools, active, patch, before, after)
     active.check()
     stored = save_blob("patch", patch.encode("utf-8", "surrogateescape"), media_type="text/x-diff", goal=run.goal)
     branch, remarks = _deliver(tools, run, verdict, head)
-    judged = Judged(verdict, head, after, proven(before, after), lines, stored, branch, remarks)
+    asks = asks_person(run.goal.reviewed_by, run.goal.ask_below, verdict)
+    judged = Judged(verdict, head, after, proven(before, after), lines, stored, branch, remarks, asks)
     return services.record_review(run, judged, active.successor)
+
+
+def _verdict(
+    tools: Tools, active: ActiveRun, patch: str, before: Sequence[CheckResult], after: Sequence[CheckResult]
+) -> Verdict:
+    """By the goal's review policy; whoever gives it, the checks have the last word on a result."""
+    run, counting = active.run, gating(before, after)
+    brief = _brief(run, patch, before, after)
+    if judge_of(run.goal.review_when, run.goal.reviewed_by, before, after, brief.problem) == "checks":
+        verdict = verdict_of_checks(before, after, brief.problem)
+    else:
+        journal = Journal(active)
+        journal.open()
+        verdict = ReflectorAgent(journal.llm(tools.make_llm())).judge(brief)
+        if brief.evidence and not cited(verdict, brief):
+            verdict = by_checks(before, after)
+    if brief.still_to_come:
+        verdict = between(verdict, [check for check in counting if not check.passed])
+    else:
+        verdict = overrule(verdict, counting)
+    return conceal(verdict, after)
 
 
 def by_checks(before: Sequence[CheckResult], after: Sequence[CheckResult]) -> Verdict:
@@ -89,6 +106,9 @@ def _brief(run: Run, patch: str, before: Sequence[CheckResult], after: Sequence[
         evidence=[*_check_evidence(after, "c"), *_step_evidence(run), *_command_evidence(run)],
         earlier=[_earlier(review) for review in Review.objects.filter(rollout=run.rollout)],
         problem=run.brief.get("problem", ""),
+        still_to_come=[f"step {s.index}: {s.description}" for s in steps if s.status not in FINISHED_STEP]
+        if run.brief.get("between")
+        else [],
     )
     release_connection()
     return brief
@@ -143,7 +163,8 @@ def _deliver(tools: Tools, run: Run, verdict: Verdict, head: str) -> tuple[str, 
     the database as a patch, and the goal's story says why there is no branch.
     """
     goal = run.goal
-    if verdict.action not in {"complete", "continue"} or goal.repository is None or head == goal.base_sha:
+    wanted = {"complete"} if run.brief.get("between") else {"complete", "continue"}
+    if verdict.action not in wanted or goal.repository is None or head == goal.base_sha:
         return "", []
     if goal.base_bundle is None or run.rollout.head_bundle is None or not services.still_mine(run):
         return "", []

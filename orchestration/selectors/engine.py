@@ -14,9 +14,10 @@ from django.db.models.functions import Now
 
 from .. import flow
 from ..cancelling import holds
-from ..models import Call, Goal, Plan, Review, Rollout, Run, Step
+from ..judging import same_again
+from ..models import Call, Check, Goal, Plan, Review, Rollout, Run, Step
 from ..prepared import Prepared
-from ..states import TERMINAL_ROLLOUT, CallStatus, GoalStatus, RunKind, RunStatus
+from ..states import TERMINAL_ROLLOUT, CallStatus, GoalStatus, ReviewWhen, RunKind, RunStatus
 from .cancelling import cancel_proof
 
 
@@ -191,12 +192,13 @@ def rollout_view(seen: Picture, rollout: Any) -> flow.RolloutView:
         revision=revision,
         steps=tuple(_step_view(step) for step in seen.steps.get(rollout.pk, [])),
         runs=tuple(_run_view(run) for run in runs),
-        verdict=_verdict_view(review) if review else None,
+        verdict=_verdict_view(review, rollout) if review else None,
         planning=any(run.kind == RunKind.PLAN and run.status != RunStatus.CANCELLED for run in runs),
+        review_each_step=seen.goal.review_when == ReviewWhen.EACH_STEP,
         only=seen.goal.only,
         replans=rollout.replans,
         review_rounds=rollout.review_rounds,
-        caps=flow.Caps(parallel_steps=settings.MAX_PARALLEL_STEPS),
+        caps=flow.Caps(**settings.CAPS),
     )
 
 
@@ -212,10 +214,18 @@ def _run_view(run: Run) -> flow.RunView:
     )
 
 
-def _verdict_view(review: Review) -> flow.VerdictView:
-    return flow.VerdictView(
-        review.action, tuple(review.steps), review.reasoning, review.suggested_changes, review.proven
-    )
+def _verdict_view(review: Review, rollout: Rollout) -> flow.VerdictView:
+    said = (review.action, tuple(review.steps), review.reasoning, review.suggested_changes, review.proven)
+    return flow.VerdictView(*said, asks=review.asks, same_again=_same_again(review, rollout))
+
+
+def _same_again(review: Review, rollout: Rollout) -> str:
+    """The check that fails in this review as it did in the one before the last replan, if that was not the first."""
+    if review.action != "replan" or rollout.replans < 2 or not settings.NO_PROGRESS_ENDS:
+        return ""
+    earlier = Review.objects.filter(rollout=rollout, action="replan", acted=True).order_by("-created_at").first()
+    ran = [Check.objects.filter(run_id=one.run_id, passed=False) for one in (review, earlier) if one and one.run_id]
+    return same_again(*ran) if len(ran) == 2 else ""
 
 
 def goal_view(goal: Goal, rollouts: list[Rollout]) -> flow.GoalView:

@@ -111,9 +111,10 @@ def _apply(change: Change, seen: Picture, rollout: Rollout, view: flow.RolloutVi
             _start_plan(change, seen, rollout, view, action)
         case flow.StartStep(step=pk, delay=delay):
             _start_step(change, seen, rollout, view, seen.step(rollout, pk), delay)
-        case flow.StartReview(problem=problem, delay=delay):
+        case flow.StartReview(problem=problem, delay=delay, between=between):
             _phase(change, rollout, RolloutStatus.REVIEWING)
-            _queue(change, seen, rollout, RunKind.REVIEW, view.revision, delay, brief={"problem": problem})
+            brief = {"problem": problem, **({"between": "yes"} if between else {})}
+            _queue(change, seen, rollout, RunKind.REVIEW, view.revision, delay, brief=brief)
         case flow.FailStep(step=pk, reason=reason):
             change.move(seen.step(rollout, pk), StepStatus.FAILED, reason=reason)
         case flow.Revise():

@@ -61,6 +61,7 @@ class Judged:
     patch: Artifact | None = None
     branch: str = ""
     remarks: Sequence[str] = ()
+    asks: str = ""  # why a person decides first
 
 
 class HeadMoved(Exception):
@@ -185,6 +186,7 @@ def record_review(run: Run, judged: Judged, successor: str = "") -> Run | None:
             run=run,
             commit=judged.commit,
             proven=judged.proven,
+            asks=judged.asks,
             findings=findings,
             **said,
         )
@@ -194,6 +196,8 @@ def record_review(run: Run, judged: Judged, successor: str = "") -> Run | None:
         change.note(
             "review.recorded", f"{verdict.action}", reason=verdict.reasoning, data={"confidence": verdict.confidence}
         )
+        if judged.asks:
+            change.note("review.asks", verdict.action, reason=judged.asks)
         for remark in judged.remarks:
             change.note("branch.refused", reason=remark)
         following = _advance(change, run, successor)

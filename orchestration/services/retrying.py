@@ -47,6 +47,9 @@ def retry_goal(
         "checks",
         "hidden_checks",
         "allow_check_edits",
+        "review_when",
+        "reviewed_by",
+        "ask_below",
         "rollouts_wanted",
         "strategy",
     )

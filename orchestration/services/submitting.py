@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from django.conf import settings
@@ -15,7 +15,7 @@ from ..budget import Limits
 from ..errors import BadInput
 from ..models import Budget, Goal, Rollout, Team
 from ..roles import Action
-from ..states import PlanOrigin, RunKind, Strategy
+from ..states import PlanOrigin, ReviewedBy, ReviewWhen, RunKind, Strategy
 from ..transitions import locked, repeatable
 from .advancing import advance
 from .cleaning import clean_checks, clean_context, clean_hidden, clean_line, clean_text, shown
@@ -32,6 +32,15 @@ DIVERSITY = (
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewPolicy:
+    """The columns of a goal that say how it is judged."""
+
+    review_when: str = ReviewWhen.FINAL
+    reviewed_by: str = ReviewedBy.LLM
+    ask_below: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
     """A goal before it is one: checked text and values."""
 
@@ -45,6 +54,7 @@ class Wish:
     rollouts: int = 1
     strategy: str = Strategy.EARLY_TERMINATION
     allow_check_edits: bool = False
+    review: ReviewPolicy = ReviewPolicy()
     origin: str = "shell"
     only: str = ""
     task_id: str | None = None
@@ -62,6 +72,7 @@ def submit_goal(
     rollouts: int = 1,
     strategy: str = Strategy.EARLY_TERMINATION,
     allow_check_edits: bool = False,
+    review: Mapping[str, Any] | None = None,
     setup: str = "",
     toolchain: Sequence[str] = (),
     origin: str = "shell",
@@ -72,6 +83,7 @@ def submit_goal(
     """Make a goal and its first run; returns at once.
 
     `checks`: commands that prove it; `hidden_checks` are told to the reviewer alone.
+    `review`: when (`review_when`), by whom (`reviewed_by`) and below which confidence a person is asked (`ask_below`, 0 to 1).
     `team`: whose it is (a row, a name or an id); by default the submitter's only one, else the repository's.
     `repo`: a registered repository (its row, id or path), or a folder below REPO_ROOTS. `allow_repo`: the submitter named it on their
     own command line, so it may be any folder; only then may `setup` and `toolchain` be given. Raises BadInput with what is wrong
@@ -88,6 +100,7 @@ def submit_goal(
         rollouts=check_rollouts(rollouts),
         strategy=check_strategy(strategy),
         allow_check_edits=bool(allow_check_edits),
+        review=check_review(review),
         origin=origin,
     )
     if (setup or toolchain) and not (allow_repo and repo):
@@ -133,6 +146,7 @@ def _submit(
             checks=list(wish.checks),
             hidden_checks=list(wish.hidden_checks),
             allow_check_edits=wish.allow_check_edits,
+            **asdict(wish.review),
             rollouts_wanted=wish.rollouts,
             strategy=wish.strategy,
             origin=wish.origin,
@@ -196,3 +210,18 @@ def check_strategy(strategy: object) -> str:
     if strategy not in Strategy.values:
         raise BadInput(f"unknown strategy {shown(strategy)}; there are {', '.join(Strategy.values)}")
     return str(strategy)
+
+
+def check_review(given: Mapping[str, Any] | None) -> ReviewPolicy:
+    """Raises BadInput for what no policy knows; what is not given is as by default."""
+    said = {name: value for name, value in (given or {}).items() if value not in (None, "")}
+    choices = {"review_when": ReviewWhen.values, "reviewed_by": ReviewedBy.values}
+    if unknown := sorted(set(said) - {*choices, "ask_below"}):
+        raise BadInput(f"unknown review policy {shown(unknown[0])}; there are {', '.join([*choices, 'ask_below'])}")
+    for name, values in choices.items():
+        if name in said and said[name] not in values:
+            raise BadInput(f"unknown {name} {shown(said[name])}; there are {', '.join(values)}")
+    below = said.get("ask_below", 0.0)
+    if isinstance(below, bool) or not isinstance(below, int | float) or not 0 <= below <= 1:
+        raise BadInput(f"ask_below must be a number from 0 to 1, not {shown(below)}")
+    return ReviewPolicy(**said)

@@ -264,7 +264,7 @@ chmod +x .git/hooks/*; mv .git g; ln -s / .git; ln -s /etc/passwd link; mkfifo f
         engine.serve(model)
         goal = engine.work(engine.goal("one"))
         assert goal.status == "failed"
-        assert "three times" in Run.objects.filter(kind="step").last().error
+        assert "again and again" in Run.objects.filter(kind="step").last().error
         assert Call.objects.filter(kind="command").count() == 9, "three for each of three attempts"
 
 

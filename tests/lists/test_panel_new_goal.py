@@ -183,6 +183,7 @@ def test_it_is_filled_from_an_earlier_goal(owner: Client, submit: Any, shop: Rep
         "ref": "main",
         "limits": {"calls": 7},
         "allow_check_edits": True,
+        "review": {"review_when": "each_step", "reviewed_by": "llm_then_human", "ask_below": 0.5},
     }
     old = submit("Sell <more>", repo=shop, context={"ticket": 9}, rollouts=2, strategy="best_of_n", **wish)
     sent = values(owner, f"{PAGE}?from={old.pk}")
@@ -197,6 +198,9 @@ def test_it_is_filled_from_an_earlier_goal(owner: Client, submit: Any, shop: Rep
         "checks",
         "hidden_checks",
         "allow_check_edits",
+        "review_when",
+        "reviewed_by",
+        "ask_below",
         "rollouts_wanted",
         "strategy",
     )

@@ -173,11 +173,50 @@ class TestVerdicts:
         assert isinstance(end, Finish)
         assert end.status == "failed"
 
+    def test_no_progress_ends_it_and_names_the_check(self) -> None:
+        """The same check, failing as it did, after a second replan."""
+        verdict = VerdictView("replan", reasoning="the plan was wrong", same_again="make test")
+        (end,) = next_actions(view(step(0, "succeeded"), verdict=verdict, replans=2))
+        assert isinstance(end, Finish)
+        assert (end.status, end.reason.startswith("no progress: after 2 replans 'make test' fails")) == ("failed", True)
+
+    @pytest.mark.parametrize("action", ["complete", "stop", "replan", "retry_same", "continue"])
+    def test_a_verdict_that_asks_a_person_waits(self, action: str) -> None:
+        waiting = view(step(0, "succeeded"), verdict=VerdictView(action, asks="its confidence is 20%"))
+        assert next_actions(waiting) == (Wait("its confidence is 20%"),)
+
     def test_continue_goes_on_with_what_is_left_and_repeats_what_failed(self) -> None:
         left = view(step(0, "succeeded"), step(1), verdict=VerdictView("continue"))
         assert started(next_actions(left)) == ["s1"]
         failed = view(step(0, "failed"), verdict=VerdictView("continue"))
         assert next_actions(failed) == (Revise("retry_with_changes", (0,), ""),)
+
+
+class TestReviewOfEachStep:
+    @pytest.mark.parametrize(
+        ("runs", "expected"),
+        [
+            ((), ["s1"]),
+            ((ran("step", "succeeded", 0),), [StartReview(between=True)]),
+            ((ran("step", "succeeded", 0), ran("review", "running")), [Wait("the result is being reviewed")]),
+            ((ran("step", "succeeded", 0), ran("review", "succeeded")), ["s1"]),
+            ((ran("step", "succeeded", 0), *broke("review", 1)), [StartReview(delay=2, between=True)]),
+        ],
+        ids=["carried over", "done", "being reviewed", "reviewed", "its review broke"],
+    )
+    def test_nothing_new_starts_before_it(self, runs: tuple[RunView, ...], expected: list[object]) -> None:
+        seen = view(step(0, "succeeded"), step(1, "pending", 0), runs=runs, review_each_step=True)
+        assert [getattr(action, "step", action) for action in next_actions(seen)] == expected
+
+    def test_what_runs_beside_it_ends_first(self) -> None:
+        runs = (ran("step", "succeeded", 0), ran("step", "running", 1))
+        seen = view(step(0, "succeeded"), step(1, "queued"), step(2), runs=runs, review_each_step=True)
+        assert next_actions(seen) == (Wait("1 step(s) are ending before a review"),)
+
+    def test_after_the_last_step_the_review_is_the_final_one(self) -> None:
+        runs = (ran("step", "succeeded", 0), ran("review", "succeeded"), ran("step", "succeeded", 1))
+        seen = view(step(0, "succeeded"), step(1, "succeeded"), runs=runs, review_each_step=True)
+        assert next_actions(seen) == (StartReview(),)
 
 
 class TestGates:

@@ -12,11 +12,21 @@ from ...models import Check, Goal
 from ...proof import SAID
 from ...selectors.goal_page import why_of
 from ...selectors.proofs import proofs_of
-from ...states import CheckOrigin, Strategy
+from ...states import CheckOrigin, ReviewedBy, ReviewWhen, Strategy
 from .fields import Flag, Input, JSONObject, Limits, Number, Text
 
 REPOSITORY = "id or path of one of the team's repositories, or a path below REPO_ROOTS"
 TEAM = "name or id of the team whose it is; where you are in one only, or the repository is named by its id, it may be left out"
+
+
+class ReviewPolicy(Input):
+    """How the goal is judged; what the checks say is never overruled by any of it."""
+
+    review_when = serializers.ChoiceField(ReviewWhen.choices, required=False)
+    reviewed_by = serializers.ChoiceField(ReviewedBy.choices, required=False)
+    ask_below = serializers.FloatField(
+        required=False, min_value=0, max_value=1, help_text="a verdict with less confidence waits for a person"
+    )
 
 
 class GoalInput(Input):
@@ -38,6 +48,7 @@ class GoalInput(Input):
     rollouts_wanted = Number(required=False, min_value=1, max_value=16)
     strategy = serializers.ChoiceField(Strategy.choices, required=False)
     allow_check_edits = Flag(required=False, help_text="check files are not restored from the base")
+    review = ReviewPolicy(required=False)
 
 
 class ReasonInput(Input):
@@ -125,6 +136,7 @@ class Counts(serializers.Serializer[Any]):
 
 class CheckResult(serializers.ModelSerializer[Check]):
     rollout = serializers.IntegerField(source="rollout.number", default=None, allow_null=True, read_only=True)
+    counts = Counts(allow_null=True, read_only=True)
 
     class Meta:
         model = Check
@@ -238,6 +250,9 @@ class GoalDetail(GoalSummary):
             "hidden_checks",
             "proof",
             "allow_check_edits",
+            "review_when",
+            "reviewed_by",
+            "ask_below",
             "model",
             "selected",
             "deadline_at",

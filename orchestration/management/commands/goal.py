@@ -65,6 +65,7 @@ class Command(BaseCommand):
             rollouts=options["rollouts"],
             strategy=options["strategy"],
             allow_check_edits=options["allow_check_edits"],
+            review={name: options[name] for name in ("review_when", "reviewed_by", "ask_below")},
             setup=options["setup"],
             toolchain=options["toolchain"],
             allow_repo=True,

@@ -1,0 +1,140 @@
+"""Review policies, as a goal meets them: who is asked, when, and what ends a goal that makes no progress."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from agents.llm.demo_model import brief_in
+from orchestration import services
+from orchestration.errors import BadInput
+from orchestration.models import Event, Goal, Review, Run
+from tests.support.engine import Engine
+from tests.support.installation import story
+from tests.support.models import Request, call, role, say, step, turn, verdict, writes_a_file
+
+
+class Counting:
+    """How often each role began a conversation."""
+
+    def __init__(self, answerer: Any = writes_a_file) -> None:
+        self.answerer, self.asked = answerer, Counter[str]()
+
+    def __call__(self, request: Request) -> dict[str, Any]:
+        self.asked[role(request)] += turn(request) == 0
+        return self.answerer(request)  # type: ignore[no-any-return]
+
+
+def worked(engine: Engine, model: Any, text: str = "one", **more: Any) -> Goal:
+    engine.serve(model)
+    return engine.work(engine.goal(text, **more))
+
+
+@pytest.mark.parametrize(
+    ("policy", "asked"),
+    [({}, 1), ({"reviewed_by": "deterministic"}, 0), ({"review_when": "on_failure"}, 0)],
+)
+def test_where_the_checks_prove_it_a_model_is_asked_only_if_the_policy_says_so(
+    engine: Engine, policy: dict[str, Any], asked: int
+) -> None:
+    model = Counting()
+    goal = worked(engine, model, checks=["test -f note-0.txt"], review=policy)
+    assert (goal.status, goal.verified) == ("succeeded", True), story(goal)
+    assert model.asked["reviewer"] == asked
+    assert Review.objects.get().evidence
+
+
+def test_without_checks_the_deterministic_verdict_is_unverified_and_sure_of_nothing(engine: Engine) -> None:
+    goal = worked(engine, writes_a_file, review={"reviewed_by": "deterministic"})
+    assert (goal.status, goal.verified) == ("succeeded", False)
+    assert Review.objects.get().confidence == 0
+
+
+def test_checks_alone_send_work_back_with_what_failed_until_the_cap(engine: Engine) -> None:
+    briefs: list[str] = []
+
+    def model(request: Request) -> dict[str, Any]:
+        if role(request) == "executor" and turn(request) == 0:
+            briefs.append(str(brief_in(request["messages"])))
+        return writes_a_file(request)
+
+    goal = worked(
+        engine, model, checks=["echo where is gold.txt; test -f gold.txt"], review={"reviewed_by": "deterministic"}
+    )
+    assert goal.status == "failed"
+    assert "3 times without success" in goal.reason
+    assert "where is gold.txt" in briefs[1], "what failed reaches the next brief"
+
+
+def test_each_step_is_reviewed_and_what_is_still_to_come_may_fail_meanwhile(engine: Engine) -> None:
+    shown: list[list[str]] = []
+
+    def model(request: Request) -> dict[str, Any]:
+        if role(request) == "planner":
+            return say({"steps": [step(0, "one"), step(1, "two", dependencies=[0])]})
+        if role(request) != "reviewer":
+            return writes_a_file(request)
+        shown.append(brief_in(request["messages"]).get("still_to_come", []))
+        return verdict("continue" if shown[-1] else "complete", request)
+
+    goal = worked(engine, model, "one\ntwo", checks=["test -f note-1.txt"], review={"review_when": "each_step"})
+    assert goal.verified, story(goal)
+    assert [len(steps) for steps in shown] == [1, 0]
+    assert Review.objects.count() == 2
+    order = [run.kind for run in Run.objects.order_by("queued_at") if run.kind != "plan"]
+    assert order == ["step", "review", "step", "review"]
+
+
+def replans(request: Request) -> dict[str, Any]:
+    return verdict("replan", request) if role(request) == "reviewer" else writes_a_file(request)
+
+
+def test_two_replans_that_leave_a_check_failing_as_it_did_end_the_goal(engine: Engine) -> None:
+    goal = worked(engine, replans, checks=["echo no gold in $RANDOM; test -f gold.txt"])
+    assert goal.status == "failed"
+    assert goal.reason.startswith("no progress: after 2 replans"), goal.reason
+    assert goal.rollouts.get().replans == 2
+
+
+@override_settings(NO_PROGRESS_ENDS=False)
+def test_that_cap_can_be_switched_off_and_the_cap_of_replans_still_ends_it(engine: Engine) -> None:
+    goal = worked(engine, replans, checks=["test -f gold.txt"])
+    assert goal.reason.startswith("3 replans did not help"), goal.reason
+
+
+def test_an_executor_that_does_and_undoes_is_stuck(engine: Engine) -> None:
+    def model(request: Request) -> dict[str, Any]:
+        if role(request) == "reviewer":
+            return verdict("stop", request)
+        if role(request) == "planner":
+            return writes_a_file(request)
+        return call("run_command", command=f"date +%N > n; ls; echo {turn(request) % 2}")
+
+    with override_settings(STUCK={"repeats": 0, "pairs": 3, "silences": 3}):
+        goal = worked(engine, model)
+    run = Run.objects.filter(kind="step").last()
+    assert run is not None
+    assert goal.status == "failed"
+    assert "again and again" in run.error, story(goal)
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ({"review_when": "sometimes"}, "unknown review_when 'sometimes'; there are final, each_step, on_failure"),
+        ({"reviewed_by": "cat"}, "unknown reviewed_by 'cat'"),
+        ({"ask_below": 1.5}, "ask_below must be a number from 0 to 1"),
+        ({"ask_below": float("nan")}, "ask_below must be a number from 0 to 1"),
+        ({"ask_below": True}, "ask_below must be a number from 0 to 1"),
+        ({"who": 1}, "unknown review policy 'who'"),
+    ],
+)
+@pytest.mark.django_db
+def test_what_no_policy_knows_is_refused(policy: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        services.submit_goal("one", review=policy)
+    assert not Goal.objects.exists()
+    assert not Event.objects.exists()
