@@ -96,6 +96,13 @@ class Verdict(Contract):
     findings: list[Finding] = Field(default_factory=list, max_length=100)
 
 
+class Choice(Contract):
+    """A judge's answer: the letter of the result that it prefers."""
+
+    best: str = Field(max_length=1)
+    reasoning: str = Field(default="", max_length=4000)
+
+
 # ---- what agents are told
 
 
@@ -185,3 +192,10 @@ class ReviewBrief(Contract):
     earlier: list[Verdict] = Field(default_factory=list)
     problem: LongText = Field(default="", description="set when a step failed for good: why the engine asks now")
     still_to_come: list[str] = Field(default_factory=list, description="steps that follow: this is no final review")
+
+
+class JudgeBrief(Contract):
+    """What a judge is asked: the goal, and results that are equal by all that is measured, as diffs by letter."""
+
+    goal: LongText
+    results: dict[str, LongText]

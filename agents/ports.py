@@ -42,7 +42,8 @@ class ToolSpec:
 class CompletionRequest:
     """All that a loop controls of one model call; two equal requests are the same call (see the journal).
 
-    `schema` asks for a JSON answer of that shape, by the best means that the server has. `max_tokens` None: the client's setting.
+    `schema` asks for a JSON answer of that shape, by the best means that the server has. `max_tokens`, `temperature` None
+    and `model` empty: the client's setting.
     """
 
     messages: tuple[Message, ...]
@@ -50,6 +51,8 @@ class CompletionRequest:
     schema: Mapping[str, Any] | None = None
     schema_name: str = "answer"
     max_tokens: int | None = None
+    temperature: float | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,17 @@ tree=$(G merge-tree --write-tree --name-only --no-messages {_sha(head)} {_sha(co
             raise Conflict(f"it does not merge onto {head[:10]}: conflicts in {', '.join(files)}", files=files)
         return result.stdout.split()[-1]
 
+    def apply(self, patch: bytes, expected: str) -> str:
+        """Put a patch on the tree of the opened commit. What is wrong with it, in words; empty: the tree is that of `expected` now."""
+        if patch:
+            said = self._git(
+                'cat > "$VAULT/patch"; G apply --index --whitespace=nowarn "$VAULT/patch"', patch, (0, 1, 128)
+            )
+            if said.exit_code:
+                return f"the patch does not apply to the base: {said.stderr.strip()[-300:]}"
+        same = self._git(f'[ "$(G write-tree)" = "$(G rev-parse {_sha(expected)}^{{tree}})" ]', allowed=(0, 1))
+        return "" if same.ok else "the patch does not give the files that were reviewed"
+
     def restore(self, commit: str = "") -> None:
         """The work tree exactly as at `commit` (the opened one if empty), and the agent's `.git` as at first: nothing else is left."""
         self._git(f"""{EMPTY}

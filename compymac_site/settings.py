@@ -357,6 +357,8 @@ RUN_DEADLINE_SECONDS = {
     "plan": env.int("PLAN_DEADLINE_SECONDS", default=1800),
     "step": env.int("STEP_DEADLINE_SECONDS", default=3600),
     "review": env.int("REVIEW_DEADLINE_SECONDS", default=1800),
+    "exam": env.int("EXAM_DEADLINE_SECONDS", default=1800),
+    "judge": env.int("JUDGE_DEADLINE_SECONDS", default=1800),
 }
 GOAL_LIMITS = {
     "calls": env.int("GOAL_MAX_CALLS", default=200),

@@ -21,7 +21,13 @@ from django.db import connection
 from .states import QUEUE_OF, RunKind
 
 log = logging.getLogger(__name__)
-TASK_OF = {RunKind.PLAN: "plan_task", RunKind.STEP: "execute_step", RunKind.REVIEW: "review_result"}
+TASK_OF = {
+    RunKind.PLAN: "plan_task",
+    RunKind.STEP: "execute_step",
+    RunKind.REVIEW: "review_result",
+    RunKind.EXAM: "review_result",
+    RunKind.JUDGE: "review_result",
+}
 BY_HAND = frozenset({*TASK_OF.values(), "sweep", "submit_due_goals"})  # what our queues may hold beside run ids
 COMMAND_WAITS = 0.3  # seconds that a person's command waits for Redis at most
 LEAVE_ALONE = 15.0  # seconds that nothing is published after a failure

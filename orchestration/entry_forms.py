@@ -10,6 +10,7 @@ from django import forms
 from django.conf import settings
 
 from .budget import NAMES
+from .diversity import as_line, parse
 from .models import Goal, Repository, Team
 from .roles import Action
 from .selectors.access import goals_for, repositories_where, teams_where
@@ -38,6 +39,11 @@ class NewGoal(forms.Form):
     review_when = forms.ChoiceField(choices=ReviewWhen.choices, required=False)
     reviewed_by = forms.ChoiceField(choices=ReviewedBy.choices, required=False)
     ask_below = forms.FloatField(required=False, min_value=0, max_value=1)
+    diversity = forms.CharField(required=False, strip=False)
+    stagger = forms.IntegerField(required=False)
+
+    def clean_diversity(self) -> list[dict[str, Any]]:
+        return typed_diversity(self.cleaned_data["diversity"])
 
     def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -61,6 +67,8 @@ class NewGoal(forms.Form):
             "limits": {name: said[name] for name in LIMITS if said[name] is not None},
             "rollouts": 1 if said["rollouts"] is None else said["rollouts"],
             "strategy": said["strategy"] or Strategy.EARLY_TERMINATION.value,
+            "diversity": said["diversity"],
+            "stagger": said["stagger"],
             "allow_check_edits": said["allow_check_edits"],
             "review": {name: said[name] for name in ("review_when", "reviewed_by", "ask_below")},
         }
@@ -69,6 +77,14 @@ class NewGoal(forms.Form):
         """The fields of the caps, with what the installation allows."""
         caps = settings.GOAL_LIMITS
         return [{"field": self[name], "name": NAMES[name], "cap": caps[name]} for name in LIMITS]
+
+
+def typed_diversity(text: str) -> list[dict[str, Any]]:
+    """One line a rollout."""
+    try:
+        return [parse(line) for line in _lines(text)]
+    except ValueError as error:
+        raise forms.ValidationError(str(error)) from error
 
 
 def _lines(text: str) -> list[str]:
@@ -98,6 +114,8 @@ def first_values(user: Any, earlier: Goal | None, repository: str = "") -> dict[
         "review_when": earlier.review_when,
         "reviewed_by": earlier.reviewed_by,
         "ask_below": earlier.ask_below or None,
+        "diversity": "\n".join(map(as_line, earlier.diversity)),
+        "stagger": earlier.stagger_seconds,
         **{name: cap for name, cap in caps.items() if cap < settings.GOAL_LIMITS[name]},
     }
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from . import retry
+from . import retry, scoring
 from .states import (
     FINISHED_STEP,
     LIVE_RUN,
@@ -39,6 +39,9 @@ class RunView:
     error_kind: str = ""
     error: str = ""
     retry_after: float | None = None
+    passed: bool = False  # of an exam: every check that counts
+    proven: bool = False
+    said: str = ""  # of an exam: why the result is good, or what failed
 
     @property
     def is_live(self) -> bool:
@@ -91,6 +94,9 @@ class RolloutView:
     planning: bool = False  # a further plan was asked for (replan) and is not recorded yet
     review_each_step: bool = False
     only: str = ""  # a task called by hand wants one kind of work (a RunKind) and no more
+    waits: str = ""  # it has not started, and this is why it does not yet
+    refused: str = ""  # it has not started, and this is why it never does
+    examined: bool = False  # one of several candidates: a good result has to pass the clean room
     replans: int = 0
     review_rounds: int = 0
     caps: Caps = field(default_factory=Caps)
@@ -132,6 +138,14 @@ class StartReview:
 
 
 @dataclass(frozen=True, slots=True)
+class StartExam:
+    """The checks again, on the patch applied to the base in a fresh sandbox; `reason`: what the review said."""
+
+    reason: str = ""
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Revise:
     """A new revision without asking a planner: the named steps again (with the changes), or a diagnostic step inserted."""
 
@@ -159,7 +173,7 @@ class Wait:
     reason: str
 
 
-Action = StartPlan | StartStep | FailStep | StartReview | Revise | CancelQueued | Finish | Wait
+Action = StartPlan | StartStep | FailStep | StartReview | StartExam | Revise | CancelQueued | Finish | Wait
 
 
 # ---- the decision
@@ -175,8 +189,14 @@ def next_actions(view: RolloutView) -> tuple[Action, ...]:
         return (Wait("the goal is paused"),)
     if view.only and (actions := _alone(view)):
         return actions
+    if view.refused:
+        return (Finish(RolloutStatus.CANCELLED, view.refused),)
+    if view.waits:
+        return (Wait(view.waits),)
     if view.verdict is not None:
         return _follow(view, view.verdict)
+    if view.examined and (exams := view.runs_of(RunKind.EXAM)):
+        return _examined(exams)
     if view.revision == 0 or view.planning:
         return _plan(view)
     return _execute(view)
@@ -209,7 +229,7 @@ def _plan(view: RolloutView) -> tuple[Action, ...]:
         return (StartPlan(),)
     if history[-1].is_live:
         return (Wait("a plan is being made"),)
-    again = _again(view, history)
+    again = _again(history)
     if isinstance(again, retry.GiveUp):
         return (Finish(RolloutStatus.FAILED, f"no plan could be made: {again.reason}"),)
     return (StartPlan(delay=again.delay),)
@@ -251,7 +271,7 @@ def _go_on(view: RolloutView, step: StepView, closing: bool) -> Action | None:
     history = view.runs_of(RunKind.STEP, step.id)
     if history and history[-1].is_live:
         return None
-    again = _again(view, history) if history else retry.Again(0)
+    again = _again(history, view.caps.attempts) if history else retry.Again(0)
     if isinstance(again, retry.Again):
         return None if closing else StartStep(step.id, again.delay)
     if again.honest:
@@ -286,10 +306,25 @@ def _review(view: RolloutView, problem: str = "", between: bool = False) -> tupl
         return (StartReview(problem, between=between),)
     if history[-1].is_live:
         return (Wait("the result is being reviewed"),)
-    again = _again(view, history)
+    again = _again(history)
     if isinstance(again, retry.GiveUp):
         return (Finish(RolloutStatus.FAILED, f"the result could not be reviewed: {again.reason}"),)
     return (StartReview(problem, again.delay, between),)
+
+
+def _examined(history: Sequence[RunView]) -> tuple[Action, ...]:
+    """The clean room has the last word: what fails there never wins."""
+    last = history[-1]
+    if last.is_live:
+        return (Wait("the result is examined in a clean room"),)
+    if last.status != RunStatus.SUCCEEDED:
+        again = _again(history)
+        if isinstance(again, retry.GiveUp):
+            return (Finish(RolloutStatus.FAILED, f"the result could not be examined in a clean room: {again.reason}"),)
+        return (StartExam(last.said, again.delay),)
+    if last.passed:
+        return (Finish(RolloutStatus.SUCCEEDED, last.said, verified=last.proven),)
+    return (Finish(RolloutStatus.FAILED, f"in the clean room: {last.said}"),)
 
 
 def _follow(view: RolloutView, verdict: VerdictView) -> tuple[Action, ...]:
@@ -302,17 +337,14 @@ def _follow(view: RolloutView, verdict: VerdictView) -> tuple[Action, ...]:
         if any(step.status == StepStatus.PENDING for step in view.steps) and not failed:
             return _execute(view)
         action = "retry_with_changes" if failed else "complete"
+    if action == "complete" and view.examined:
+        return (StartExam(verdict.reasoning),)
     if action == "complete":
         return (Finish(RolloutStatus.SUCCEEDED, verdict.reasoning, verified=verdict.proven),)
     if action == "stop":
         return (Finish(RolloutStatus.FAILED, f"the review stopped it: {verdict.reasoning}"),)
     if action == "replan":
-        if view.replans >= view.caps.replans:
-            return (Finish(RolloutStatus.FAILED, f"{view.replans} replans did not help: {verdict.reasoning}"),)
-        if verdict.same_again:
-            reason = f"no progress: after {view.replans} replans {verdict.same_again!r} fails just as before"
-            return (Finish(RolloutStatus.FAILED, f"{reason}. {verdict.reasoning}"),)
-        return (StartPlan(feedback=_told(verdict), replan=True),)
+        return _replan(view, verdict)
     if view.review_rounds >= view.caps.review_rounds:
         reason = f"the review sent work back {view.review_rounds} times without success: {verdict.reasoning}"
         return (Finish(RolloutStatus.FAILED, reason),)
@@ -325,13 +357,21 @@ def _follow(view: RolloutView, verdict: VerdictView) -> tuple[Action, ...]:
     return (Revise("retry_with_changes", named, _told(verdict)),)
 
 
+def _replan(view: RolloutView, verdict: VerdictView) -> tuple[Action, ...]:
+    if view.replans >= view.caps.replans:
+        return (Finish(RolloutStatus.FAILED, f"{view.replans} replans did not help: {verdict.reasoning}"),)
+    if verdict.same_again:
+        reason = f"no progress: after {view.replans} replans {verdict.same_again!r} fails just as before"
+        return (Finish(RolloutStatus.FAILED, f"{reason}. {verdict.reasoning}"),)
+    return (StartPlan(feedback=_told(verdict), replan=True),)
+
+
 def _told(verdict: VerdictView) -> str:
     return "\n\n".join(part for part in (verdict.reasoning, verdict.suggested_changes) if part)
 
 
-def _again(view: RolloutView, history: Sequence[RunView]) -> retry.Again | retry.GiveUp:
-    ended = [retry.Ended(r.status, r.error_kind, r.error, r.retry_after) for r in history]
-    return retry.decide(ended, attempts=view.caps.attempts)
+def _again(history: Sequence[RunView], attempts: int = retry.FAILED_ATTEMPTS) -> retry.Again | retry.GiveUp:
+    return retry.decide([retry.Ended(r.status, r.error_kind, r.error, r.retry_after) for r in history], attempts)
 
 
 # ---- the goal above its rollouts
@@ -348,6 +388,9 @@ class Candidate:
     changed_lines: int | None = None
     ended: int = 0
     reason: str = ""
+    score: float | None = None
+    tokens: int | None = None
+    votes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,17 +400,24 @@ class GoalView:
     strategy: str
     rollouts: tuple[Candidate, ...]
     held: bool = False  # it is stopping, and something of it is not confirmed to be over
+    judges: tuple[RunView, ...] = ()  # runs that were to break a tie, oldest first
 
 
 @dataclass(frozen=True, slots=True)
 class GoalDecision:
-    """`losers`: open rollouts that are to be stopped because the race is decided."""
+    """`losers`: open rollouts that are to be stopped because the race is decided. `judge`: candidates that a judge is to compare.
+
+    `because`: why this one of several.
+    """
 
     status: str
     reason: str = ""
     selected: Any = None
     verified: bool = False
     losers: tuple[Any, ...] = ()
+    because: str = ""
+    judge: tuple[Any, ...] = ()
+    delay: float = 0.0
 
 
 _PHASES = (
@@ -382,14 +432,17 @@ def decide_goal(view: GoalView) -> GoalDecision:
     """The goal's status as it follows from its rollouts, its gate and its strategy."""
     live = tuple(rollout for rollout in view.rollouts if rollout.status not in TERMINAL_ROLLOUT)
     best = winner(view)
-    if view.gate == "cancelling" and best is None:
+    tie = tied(view, best) if best is not None else None
+    if view.gate == "cancelling" and (best is None or tie is not None):
         if live or view.held:
             return GoalDecision(GoalStatus.CANCELLING)
         return GoalDecision(GoalStatus.CANCELLED, "cancelled")
+    if tie is not None:
+        return GoalDecision(GoalStatus.PAUSED) if view.gate == "paused" else tie
     if best is not None:
         losers = tuple(rollout.id for rollout in live)
         status = GoalStatus.CANCELLING if live or view.held else GoalStatus.SUCCEEDED
-        return GoalDecision(status, best.reason, best.id, best.verified, losers)
+        return GoalDecision(status, best.reason, best.id, best.verified, losers, _because(view, best))
     if not live:
         if all(rollout.status == RolloutStatus.CANCELLED for rollout in view.rollouts):
             return GoalDecision(GoalStatus.CANCELLED, "cancelled")
@@ -401,10 +454,10 @@ def decide_goal(view: GoalView) -> GoalDecision:
 
 
 def winner(view: GoalView) -> Candidate | None:
-    """The selected rollout, once the race is decided.
+    """The rollout to be selected, once the race is decided.
 
     Early termination: the first *verified* success in order of completion; an unverified one never ends the others early. When
-    all have ended, and for best-of-N always: verified first, then the fewest changed lines, then the lower number.
+    all have ended, and for best-of-N always: the best by `scoring.rank`.
     """
     won = [rollout for rollout in view.rollouts if rollout.status == RolloutStatus.SUCCEEDED]
     verified = [rollout for rollout in won if rollout.verified]
@@ -412,8 +465,38 @@ def winner(view: GoalView) -> Candidate | None:
         return min(verified, key=lambda r: r.ended)
     if not won or any(rollout.status not in TERMINAL_ROLLOUT for rollout in view.rollouts):
         return None
-    unknown = 1 << 40
-    return min(won, key=lambda r: (not r.verified, unknown if r.changed_lines is None else r.changed_lines, r.number))
+    return min(won, key=scoring.rank)
+
+
+def tied(view: GoalView, best: Candidate) -> GoalDecision | None:
+    """What is to be done about others that are as good as the best one; None: nothing (any more)."""
+    if view.strategy != Strategy.BEST_OF_N:
+        return None
+    won = [rollout for rollout in view.rollouts if rollout.status == RolloutStatus.SUCCEEDED]
+    equal = tuple(rollout.id for rollout in won if scoring.merit(rollout) == scoring.merit(best))
+    if len(equal) == 1:
+        return None
+    history = [run for run in view.judges if run.status != RunStatus.CANCELLED]
+    if not history:
+        return GoalDecision(GoalStatus.REVIEWING, judge=equal)
+    if history[-1].is_live:
+        return GoalDecision(GoalStatus.REVIEWING)
+    if history[-1].status == RunStatus.SUCCEEDED:
+        return None
+    again = _again(history)
+    if isinstance(again, retry.GiveUp):  # nobody can be asked: the lower number
+        return None
+    return GoalDecision(GoalStatus.REVIEWING, judge=equal, delay=again.delay)
+
+
+def _because(view: GoalView, best: Candidate) -> str:
+    """Why this one, where there was a choice."""
+    if len(view.rollouts) == 1:
+        return ""
+    if view.strategy == Strategy.EARLY_TERMINATION and best.verified:
+        return f"Rollout {best.number} was the first verified success."
+    won = [r for r in view.rollouts if r.status == RolloutStatus.SUCCEEDED and r.id != best.id]
+    return scoring.because(best, won)
 
 
 def _reasons(rollouts: Sequence[Candidate]) -> str:

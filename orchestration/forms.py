@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 
 LARGEST_LIMIT = 2**31 - 1
-NEEDS_REASON = frozenset({"cancel", "pause", "force"})
+NEEDS_REASON = frozenset({"cancel", "pause", "force", "pick"})
 LIMITS = ("calls", "tokens", "commands", "seconds")
 
 

@@ -36,7 +36,9 @@ def packet(told: Story) -> dict[str, Any]:
     )
     return {
         "goal": {name: told[name] for name in (*goal, "started_at", "ended_at", "retry_of")},
+        "confidence": confidence(told),
         "result": result(told),
+        "choice": choice(told),
         "proof": told["proof"],
         "plans": [{"rollout": r["number"], **plan} for r in told["rollouts"] for plan in r["plans"]],
         "tried": [{"rollout": r["number"], **_tried(run)} for r in told["rollouts"] for run in r["runs"]],
@@ -44,6 +46,41 @@ def packet(told: Story) -> dict[str, Any]:
         "cost": told["cost"],
         "open_questions": open_questions(told),
         "go_on": go_on(told),
+    }
+
+
+def confidence(told: Story) -> float | None:
+    """The last review's; 0 for what failed, whatever a reviewer thought of it; None: nobody has judged yet."""
+    if told["status"] in {"failed", "cancelled"}:
+        return 0.0
+    rollout = shown(told)
+    if rollout is None or not rollout["reviews"]:
+        return None
+    return float(rollout["reviews"][-1]["confidence"])
+
+
+def choice(told: Story) -> dict[str, Any] | None:
+    """Of several rollouts: which one, who chose it and why, and what each was compared by. None: there was no choice."""
+    if not told["selected_reason"]:
+        return None
+    names = (
+        "number",
+        "status",
+        "verified",
+        "hint",
+        "temperature",
+        "model",
+        "score",
+        "changed_lines",
+        "tokens",
+        "votes",
+    )
+    candidates = [{name: rollout[name] for name in names} for rollout in told["rollouts"]]
+    return {
+        "rollout": told["selected"],
+        "by": told["selected_by"],
+        "reason": told["selected_reason"],
+        "candidates": candidates,
     }
 
 
@@ -61,7 +98,7 @@ def shown(told: Story) -> Mapping[str, Any] | None:
     rollouts: Sequence[Mapping[str, Any]] = told["rollouts"]
     if told["selected"] is not None:
         return next(rollout for rollout in rollouts if rollout["number"] == told["selected"])
-    return max(rollouts, key=lambda r: (_finished(r), -r["number"]), default=None)
+    return max(rollouts, key=lambda r: (_finished(r), bool(r["reviews"]), -r["number"]), default=None)
 
 
 def _finished(rollout: Mapping[str, Any]) -> int:
@@ -191,6 +228,10 @@ def _sections(handed: Mapping[str, Any]) -> Iterator[str]:
     goal = handed["goal"]
     yield f"# Goal {goal['id'][:8]}: {goal['headline']}\n"
     yield from _quoted(goal["text"])
+    if handed["confidence"] is not None:
+        yield f"\nConfidence: {handed['confidence']:.0%}"
+    if handed["choice"]:
+        yield f"\nWhy this rollout ({_prose(handed['choice']['by'])}): {_prose(handed['choice']['reason'])}"
     if goal["reason"]:
         yield f"\nReason: {_prose(goal['reason'])}"
     if goal["repository"]:

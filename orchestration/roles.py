@@ -27,6 +27,7 @@ class Action(TextChoices):
     PAUSE = "pause", "pause goals"
     RESUME = "resume", "resume goals"
     RETRY = "retry", "retry goals"
+    PICK = "pick", "pick another result"
     MESSAGE = "message", "write to running goals"
     APPROVE = "approve", "approve"
     MANAGE_SCHEDULES = "manage_schedules", "make, change and run schedules"
@@ -36,7 +37,7 @@ class Action(TextChoices):
 
 LOOK = frozenset({Action.SEE, Action.SEE_COSTS})
 OPERATE = LOOK | {
-    *(Action.SUBMIT, Action.CANCEL, Action.PAUSE, Action.RESUME, Action.RETRY, Action.MESSAGE),
+    *(Action.SUBMIT, Action.CANCEL, Action.PAUSE, Action.RESUME, Action.RETRY, Action.PICK, Action.MESSAGE),
     Action.MANAGE_SCHEDULES,
 }
 TABLE: dict[Role, frozenset[Action]] = {

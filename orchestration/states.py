@@ -54,6 +54,8 @@ class RunKind(TextChoices):
     PLAN = "plan", "plan"
     STEP = "step", "step"
     REVIEW = "review", "review"
+    EXAM = "exam", "clean room"
+    JUDGE = "judge", "comparison"
 
 
 class Queue(TextChoices):
@@ -109,6 +111,7 @@ class CheckPhase(TextChoices):
     BASE = "base", "on the base commit"
     STEP = "step", "after a step"
     FINAL = "final", "on the result"
+    CLEAN = "clean", "in the clean room"
 
 
 class CheckOrigin(TextChoices):
@@ -145,7 +148,13 @@ class OccurrenceOutcome(TextChoices):
     BY_HAND = "by_hand", "run by hand"
 
 
-QUEUE_OF = {RunKind.PLAN: Queue.PLANNING, RunKind.STEP: Queue.EXECUTION, RunKind.REVIEW: Queue.REVIEW}
+QUEUE_OF = {
+    RunKind.PLAN: Queue.PLANNING,
+    RunKind.STEP: Queue.EXECUTION,
+    RunKind.REVIEW: Queue.REVIEW,
+    RunKind.EXAM: Queue.REVIEW,
+    RunKind.JUDGE: Queue.REVIEW,
+}
 LIVE_RUN = frozenset({RunStatus.QUEUED, RunStatus.RUNNING})
 FINISHED_STEP = frozenset({StepStatus.SUCCEEDED, StepStatus.SKIPPED})
 

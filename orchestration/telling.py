@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 LONGEST = 300
-RUNS = {"step": "Step {step}", "plan": "Planning", "review": "The review"}
+RUNS = {
+    "step": "Step {step}",
+    "plan": "Planning",
+    "review": "The review",
+    "exam": "The clean room",
+    "judge": "The judge",
+}
 ENDS = {
     "running": "runs",
     "queued": "waits again",
@@ -115,6 +121,8 @@ TELLERS: dict[str, Callable[[str, str, str, str, Mapping[str, Any]], str]] = {
     "goal.cancel_asked": _named("Cancel was asked"),
     "goal.forced": _forced,
     "goal.pause_stops": _named("What the pause let run is stopped"),
+    "goal.picked": lambda subject, old, new, reason, data: _with(f"The result is that of {subject} now", reason),
+    "candidates.judged": _named("A judge compared equal results"),
     "goal.stuck": _named("The engine failed on this goal"),
     "goal.unstuck": _named("The engine goes on with it"),
     "rollout.status": _step,

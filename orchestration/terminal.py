@@ -97,6 +97,10 @@ def _rollout(rollout: Mapping[str, Any], told: Mapping[str, Any], paint: Paint) 
     yield ""
     chosen = " (selected)" if told["selected"] == rollout["number"] and len(told["rollouts"]) > 1 else ""
     yield paint.strong(f"Rollout {rollout['number']}: {rollout['status']}{chosen}")
+    if chosen and told["selected_reason"]:
+        yield f"  why this one ({plain(told['selected_by'], 60)}): {plain(told['selected_reason'], 400)}"
+    if len(told["rollouts"]) > 1 and (how := _how(rollout)):
+        yield f"  {how}"
     if rollout["reason"] and rollout["reason"] != told["reason"]:
         yield f"  reason: {plain(rollout['reason'], 400)}"
     for plan in rollout["plans"]:
@@ -113,6 +117,13 @@ def _rollout(rollout: Mapping[str, Any], told: Mapping[str, Any], paint: Paint) 
         yield f"  branch: {plain(rollout['branch'])} at {rollout['head'][:10]}, {rollout['changed_lines']} changed line(s)"
     elif rollout["patch"]:
         yield f"  patch: artifact {rollout['patch']}, {rollout['changed_lines']} changed line(s)"
+
+
+def _how(rollout: Mapping[str, Any]) -> str:
+    """How it differs from the others, and what it was compared by."""
+    names = ("hint", "temperature", "model", "score", "tokens")
+    told = [f"{name} {plain(rollout[name], 80)}" for name in names if rollout[name] not in ("", None)]
+    return ", ".join([*told, *([f"{rollout['votes']} vote(s) of the judge"] if rollout["votes"] else [])])
 
 
 def _runs_of(step: int, revision: int, rollout: Mapping[str, Any], paint: Paint) -> Iterator[str]:
@@ -159,7 +170,7 @@ def _side(check: Mapping[str, Any] | None, when: str) -> str:
 
 def _checks(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     """The steps' checks; of several rollouts all, since the proof card is about one."""
-    names = {"base": "before", "step": "step", "final": "after"}
+    names = {"base": "before", "step": "step", "final": "after", "clean": "clean"}
     shown = [check for check in told["checks"] if check["phase"] == "step" or len(told["rollouts"]) > 1]
     if shown:
         yield ""

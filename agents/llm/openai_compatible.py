@@ -76,7 +76,7 @@ class OpenAICompatibleLLM:
         return f"<{type(self).__name__} {self.model}>"
 
     def complete(self, request: CompletionRequest) -> Completion:
-        habits = _habits.setdefault((self._base_url, self.model), _Habits())
+        habits = _habits.setdefault((self._base_url, request.model or self.model), _Habits())
         while True:
             body = self._body(request, habits)
             reply = self._send(body)
@@ -97,12 +97,12 @@ class OpenAICompatibleLLM:
 
     def _body(self, request: CompletionRequest, habits: _Habits) -> dict[str, Any]:
         body: dict[str, Any] = {
-            "model": self.model,
+            "model": request.model or self.model,
             "messages": [_message(message) for message in request.messages],
             habits.limit_name: request.max_tokens or self.max_tokens,
         }
         if habits.temperature:
-            body["temperature"] = self._temperature
+            body["temperature"] = self._temperature if request.temperature is None else request.temperature
         if request.tools:
             body["tools"] = [
                 {
@@ -206,7 +206,10 @@ class OpenAICompatibleLLM:
         message = Message("assistant", _text(said.get("content")), calls)
         usage = _usage(answer.get("usage"), request, message)
         return Completion(
-            message, str(choice.get("finish_reason") or "stop"), usage, str(answer.get("model") or self.model)
+            message,
+            str(choice.get("finish_reason") or "stop"),
+            usage,
+            str(answer.get("model") or request.model or self.model),
         )
 
     def _said(self, reply: Reply) -> str:

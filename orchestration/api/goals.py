@@ -36,13 +36,14 @@ from .serializers.goals import (
     GoalSummary,
     Handover,
     PauseInput,
+    PickInput,
     ResumeInput,
     RetryInput,
 )
 from .serializers.records import EventOut
 
 # the words of the API → the words of `submit_goal`
-WORDS = {"repository": "repo", "base_ref": "ref", "rollouts_wanted": "rollouts"}
+WORDS = {"repository": "repo", "base_ref": "ref", "rollouts_wanted": "rollouts", "stagger_seconds": "stagger"}
 
 
 class EventStream(JSONRenderer):
@@ -60,6 +61,7 @@ class Goals(Collection):
         "pause": Action.PAUSE,
         "resume": Action.RESUME,
         "retry": Action.RETRY,
+        "pick": Action.PICK,
         "events": Action.SEE,
         "result_patch": Action.SEE,
         "bundle": Action.SEE,
@@ -74,7 +76,7 @@ class Goals(Collection):
 
     def get_queryset(self) -> Any:
         rows = super().get_queryset().annotate(opening=Left("text", 200))
-        return rows.prefetch_related("check_results__rollout") if self.action == "retrieve" else rows
+        return rows.prefetch_related("check_results__rollout", "rollouts") if self.action == "retrieve" else rows
 
     @docs.queues(GoalInput, GoalDetail, "Submit a goal.", creates=True)
     def create(self, request: Request) -> Response:
@@ -108,6 +110,13 @@ class Goals(Collection):
     def retry(self, request: Request, pk: UUID) -> Response:
         goal, asked = self.get_object(), checked(RetryInput, request)
         return once(request, lambda: accepted(services.retry_goal(goal.pk, by=name_of(request), **asked)))
+
+    @docs.changes(PickInput, GoalDetail, "Take another rollout's result than the one that was selected.")
+    @action(detail=True, methods=["post"])
+    def pick(self, request: Request, pk: UUID) -> Response:
+        goal, asked = self.get_object(), checked(PickInput, request)
+        picked = services.pick_rollout(goal.pk, asked["rollout"], reason=asked["reason"], by=name_of(request))
+        return Response(GoalDetail(picked).data)
 
     @docs.event_stream
     @action(

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from orchestration.diversity import HINTS, parse
 from orchestration.states import ReviewedBy, ReviewWhen, Strategy
 
 HELP = (
@@ -45,6 +46,7 @@ def add_subcommands(parser: CommandParser) -> None:
         "--rollouts", type=int, default=1, metavar="N", help="try it in N isolated ways at once (1 to 16)"
     )
     submit.add_argument("--strategy", choices=Strategy.values, default=Strategy.EARLY_TERMINATION.value)
+    add_variety(submit)
     submit.add_argument(
         "--allow-check-edits", action="store_true", help="tests and check files may be changed by the work"
     )
@@ -100,6 +102,23 @@ def add_subcommands(parser: CommandParser) -> None:
     )
     pause.add_argument("--finish-running", action="store_true", help="let what runs go on to its own end")
     resume = _verb(verbs, "resume", "Go on with a paused goal.", "goal resume last --max-calls 300", goal=True)
+    diff = _verb(
+        verbs,
+        "diff",
+        "A goal's changes as a patch: of any rollout, also of one that lost.",
+        "goal diff last --rollout 2",
+        goal=True,
+    )
+    diff.add_argument("--rollout", type=_positive, metavar="N", help="whose (default: the selected one's)")
+    pick = _verb(
+        verbs,
+        "pick",
+        "Take another rollout's result than the one that was selected.",
+        "goal pick last --rollout 2 --reason 'it keeps the old name'",
+        goal=True,
+    )
+    pick.add_argument("--rollout", type=_positive, metavar="N", required=True)
+    pick.add_argument("--reason", required=True, help="kept among the events, and shown")
     for parser_of in (pause, resume):
         parser_of.add_argument("--reason", default="", help="kept among the events")
     applied = _verb(verbs, "apply", "Put a goal's patch on a work tree.", "goal apply last", goal=True)
@@ -115,6 +134,31 @@ def add_subcommands(parser: CommandParser) -> None:
         parser_of.add_argument(
             "--timeout", type=float, metavar="SECONDS", help="stop watching after so long (exit code 124)"
         )
+
+
+def add_variety(parser: argparse.ArgumentParser | CommandParser) -> None:
+    """How several rollouts differ, and when they start."""
+    parser.add_argument(
+        "--diversity",
+        action="append",
+        default=[],
+        type=_variation,
+        metavar="HOW",
+        help=f"how a rollout differs, once for each: 'hint=direct temperature=0.3 model=M' (hints: {', '.join(HINTS)})",
+    )
+    parser.add_argument(
+        "--stagger",
+        type=_positive,
+        metavar="SECONDS",
+        help="start each rollout so long after the one before, or once that has ended without a verified success",
+    )
+
+
+def _variation(text: str) -> dict[str, Any]:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def add_team(parser: argparse.ArgumentParser | CommandParser) -> None:

@@ -52,7 +52,17 @@ class Goal(models.Model):
     verified = models.BooleanField(default=False)
     rollouts_wanted = models.PositiveSmallIntegerField(default=1)
     strategy = models.CharField(max_length=20, choices=Strategy, default=Strategy.EARLY_TERMINATION)
+    diversity = models.JSONField(
+        default=list, blank=True, help_text="how its rollouts differ, as declared: hint, temperature, model"
+    )
+    stagger_seconds = models.PositiveIntegerField(
+        null=True, blank=True, help_text="each rollout starts so long after the one before, or once that has failed"
+    )
     selected = models.ForeignKey("Rollout", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    selected_by = models.CharField(
+        max_length=200, blank=True, default="", help_text="engine, or who picked another one"
+    )
+    selected_reason = models.TextField(blank=True, default="", help_text="why this rollout and none of the others")
     model = models.CharField(max_length=200, blank=True, default="", help_text="the language model that worked on it")
     only = models.CharField(
         max_length=10, choices=RunKind, blank=True, default="", help_text="one piece of work, called by hand as a task"
@@ -112,13 +122,19 @@ class Rollout(models.Model):
     number = models.PositiveSmallIntegerField(default=1)
     status = models.CharField(max_length=20, choices=RolloutStatus, default=RolloutStatus.QUEUED, db_index=True)
     reason = models.TextField(blank=True, default="")
+    hint = models.CharField(max_length=20, blank=True, default="", help_text="direct, thorough or creative")
     diversity = models.TextField(blank=True, default="", help_text="what this attempt is told to do differently")
+    temperature = models.FloatField(null=True, blank=True, help_text="of its planner and executors; null: the worker's")
+    model = models.CharField(max_length=200, blank=True, default="", help_text="the same; empty: the worker's")
     head = models.CharField(max_length=64, blank=True, default="")
     head_bundle = models.ForeignKey("Artifact", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     replans = models.PositiveSmallIntegerField(default=0)
     review_rounds = models.PositiveSmallIntegerField(default=0, help_text="how often a verdict sent steps back")
     verified = models.BooleanField(default=False)
     changed_lines = models.PositiveIntegerField(null=True, blank=True)
+    score = models.FloatField(null=True, blank=True, help_text="of a candidate that ended, to compare it with others")
+    tokens = models.PositiveBigIntegerField(null=True, blank=True, help_text="the same: what its model calls used")
+    votes = models.PositiveSmallIntegerField(default=0, help_text="of a judge, where candidates were equal")
     patch = models.ForeignKey("Artifact", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     branch = models.CharField(
         max_length=250, blank=True, default="", help_text="the result branch, once it was delivered"

@@ -65,11 +65,12 @@ class Run(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["rollout", "kind"],
-                condition=Q(status__in=sorted(LIVE_RUN), kind__in=["plan", "review"]),
+                condition=Q(status__in=sorted(LIVE_RUN), kind__in=["plan", "review", "exam", "judge"]),
                 name="run_one_live_plan_and_review",
             ),
             models.CheckConstraint(
-                condition=Q(kind="step", step__isnull=False) | Q(kind__in=["plan", "review"], step__isnull=True),
+                condition=Q(kind="step", step__isnull=False)
+                | Q(kind__in=["plan", "review", "exam", "judge"], step__isnull=True),
                 name="run_step_iff_kind_step",
             ),
             models.CheckConstraint(

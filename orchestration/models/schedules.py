@@ -34,6 +34,9 @@ class RecurringGoal(models.Model):
     rollouts_wanted = models.PositiveSmallIntegerField(default=1)
     strategy = models.CharField(max_length=20, choices=Strategy, default=Strategy.EARLY_TERMINATION)
 
+    diversity = models.JSONField(default=list, blank=True)
+    stagger_seconds = models.PositiveIntegerField(null=True, blank=True)
+
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="recurring_goals"
     )

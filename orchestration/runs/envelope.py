@@ -14,7 +14,9 @@ from ..journal import release_connection
 from ..models import Run
 from ..states import RunKind, RunStatus
 from .bench import Tools
+from .examining import examine
 from .execution import execute
+from .judging import judge
 from .planning import plan
 from .reviewing import review
 
@@ -23,6 +25,8 @@ PROCEDURES: dict[str, Callable[[Tools, ActiveRun], Run | None]] = {
     RunKind.PLAN: plan,
     RunKind.STEP: execute,
     RunKind.REVIEW: review,
+    RunKind.EXAM: examine,
+    RunKind.JUDGE: judge,
 }
 
 

@@ -20,7 +20,7 @@ from ..models import Call, Check, Goal, Rollout, Run, Step
 from ..services import HeadMoved, Merged
 from ..states import CallKind, CallStatus, CheckOrigin, CheckPhase, RunStatus
 from .base import based
-from .bench import Bench, Tools, bench, open_at, refuse_missing
+from .bench import Bench, Tools, bench, open_at, refuse_missing, varied
 
 MERGES = 5
 DIFF_KEPT = 60_000
@@ -35,7 +35,7 @@ def execute(tools: Tools, active: ActiveRun) -> Run | None:
         journal = Journal(active, place)
         journal.open()
         agent = ExecutorAgent(
-            journal.llm(tools.make_llm()),
+            journal.llm(varied(tools.make_llm(), run.rollout)),
             journal.sandbox(place.sandbox),
             max_turns=settings.AGENT_MAX_STEPS,
             command_timeout=float(settings.COMMAND_TIMEOUT_SECONDS),

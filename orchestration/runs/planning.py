@@ -12,14 +12,14 @@ from ..journal import Journal, release_connection
 from ..models import Check, Goal, Run, Step
 from ..states import CheckOrigin, CheckPhase
 from .base import based
-from .bench import Tools, bench, open_at
+from .bench import Tools, bench, open_at, varied
 
 
 def plan(tools: Tools, active: ActiveRun) -> Run | None:
     """Work a claimed plan run to its record."""
     run = active.run
     goal = based(tools, active)
-    llm = tools.make_llm()
+    llm = varied(tools.make_llm(), run.rollout)
     with bench(tools, active, goal, f"plan-{str(run.pk)[:8]}") as place:
         open_at(place, goal, run.rollout.head_bundle, run.rollout.head or goal.base_sha)
         journal = Journal(active)

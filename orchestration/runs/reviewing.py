@@ -41,7 +41,7 @@ def review(tools: Tools, active: ActiveRun) -> Run | None:
             place.workspace.changed_lines(run.goal.base_sha, head),
         )
         before = base_checks(run.goal)
-        after = _checks_on_result(place, run, before, head)
+        after = checks_on_result(place, run, before, head)
         verdict = _verdict(tools, active, patch, before, after)
     active.check()
     stored = save_blob("patch", patch.encode("utf-8", "surrogateescape"), media_type="text/x-diff", goal=run.goal)
@@ -84,7 +84,7 @@ def by_checks(before: Sequence[CheckResult], after: Sequence[CheckResult]) -> Ve
     return Verdict(action="complete", reasoning=why, confidence=1.0, evidence=passed)
 
 
-def _checks_on_result(place: Bench, run: Run, before: Sequence[CheckResult], head: str) -> list[CheckResult]:
+def checks_on_result(place: Bench, run: Run, before: Sequence[CheckResult], head: str) -> list[CheckResult]:
     """The same checks as on the base, in this fresh sandbox, with the check files as they were at the base."""
     if not run.goal.allow_check_edits:
         place.workspace.restore_checks(run.goal.base_sha, exam_files(before), HARNESS_FILES)

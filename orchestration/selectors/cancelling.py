@@ -35,7 +35,9 @@ def stopping_since(goal: Goal) -> datetime | None:
     """When cancel was asked; or, while a goal waits for the losers of its race, when the first of them was told."""
     if goal.cancelled_at is not None or goal.is_terminal or goal.rollouts_wanted == 1:
         return goal.cancelled_at
-    if not Rollout.objects.filter(goal=goal, status__in=STOPPED).exists():
+    if not Rollout.objects.filter(
+        goal=goal, status__in=STOPPED, runs__isnull=False
+    ).exists():  # one never started is none
         return None
     told = Event.objects.filter(goal=goal, kind="rollout.status", new=RolloutStatus.CANCELLING)
     # in the transaction that tells them the event is not written yet

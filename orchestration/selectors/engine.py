@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -17,8 +17,9 @@ from ..cancelling import holds
 from ..judging import same_again
 from ..models import Call, Check, Goal, Plan, Review, Rollout, Run, Step
 from ..prepared import Prepared
-from ..states import TERMINAL_ROLLOUT, CallStatus, GoalStatus, ReviewWhen, RunKind, RunStatus
+from ..states import TERMINAL_ROLLOUT, CallStatus, GoalStatus, ReviewWhen, RolloutStatus, RunKind, RunStatus
 from .cancelling import cancel_proof
+from .candidates import compares, judges_of, standing
 
 
 def gate(goal: Goal) -> flow.Gate:
@@ -185,6 +186,9 @@ def pending_verdict(rollout: Rollout, revision: int) -> Review | None:
 def rollout_view(seen: Picture, rollout: Any) -> flow.RolloutView:
     """What `flow.next_actions` sees."""
     revision, runs = rollout.revision or 0, seen.runs.get(rollout.pk, [])
+    waits, refused = "", ""
+    if rollout.number > 1 and rollout.status == RolloutStatus.QUEUED and not (revision or runs):
+        waits, refused = standing(seen.goal, seen.rollouts, rollout)
     review = pending_verdict(rollout, revision) if rollout.unheard else None
     return flow.RolloutView(
         status=rollout.status,
@@ -196,6 +200,9 @@ def rollout_view(seen: Picture, rollout: Any) -> flow.RolloutView:
         planning=any(run.kind == RunKind.PLAN and run.status != RunStatus.CANCELLED for run in runs),
         review_each_step=seen.goal.review_when == ReviewWhen.EACH_STEP,
         only=seen.goal.only,
+        waits=waits,
+        refused=refused,
+        examined=compares(seen.goal),
         replans=rollout.replans,
         review_rounds=rollout.review_rounds,
         caps=flow.Caps(**settings.CAPS),
@@ -209,9 +216,14 @@ def _step_view(step: Step) -> flow.StepView:
 
 
 def _run_view(run: Run) -> flow.RunView:
-    return flow.RunView(
+    seen = flow.RunView(
         run.pk, run.kind, run.status, run.step_id, run.error_kind, run.error[:500], run.outcome.get("retry_after")
     )
+    if run.kind != RunKind.EXAM:
+        return seen
+    found = run.outcome if run.status == RunStatus.SUCCEEDED else {}
+    said = found.get("said") or run.brief.get("reason", "")
+    return replace(seen, passed=found.get("passed", False), proven=found.get("proven", False), said=said)
 
 
 def _verdict_view(review: Review, rollout: Rollout) -> flow.VerdictView:
@@ -235,7 +247,13 @@ def goal_view(goal: Goal, rollouts: list[Rollout]) -> flow.GoalView:
     )
     order = {rollout.pk: place for place, rollout in enumerate(ended, 1)}
     candidates = tuple(
-        flow.Candidate(r.pk, r.number, r.status, r.verified, r.changed_lines, order.get(r.pk, 0), r.reason)
+        flow.Candidate(
+            *(r.pk, r.number, r.status, r.verified, r.changed_lines, order.get(r.pk, 0), r.reason),
+            score=r.score,
+            tokens=r.tokens,
+            votes=r.votes,
+        )
         for r in rollouts
     )
-    return flow.GoalView(goal.status, gate(goal), goal.strategy, candidates, held=holds(cancel_proof(goal)))
+    judges = tuple(_run_view(run) for run in judges_of(goal, rollouts))
+    return flow.GoalView(goal.status, gate(goal), goal.strategy, candidates, holds(cancel_proof(goal)), judges)

@@ -15,7 +15,7 @@ from ..why import Facts, LiveRun
 from .outages import held_queues
 
 FRESH = timedelta(seconds=60)
-RUN_WHAT = {"plan": "The planner", "review": "The reviewer"}
+RUN_WHAT = {"plan": "The planner", "review": "The reviewer", "exam": "The clean room", "judge": "The judge"}
 WORKER = re.compile(r"[^\s:]+:\d+:[0-9a-f]+")
 Pair = tuple[Check | None, Check | None]  # a check before and after
 

@@ -17,7 +17,7 @@ from ..models import Artifact, Budget, Call, Check, Event, Goal, Plan, Review, R
 from ..proof import Proof
 from ..rendering.graph import Graph, Vertex, draw
 from ..roles import Action, may
-from ..states import OPEN_ROLLOUT, CallKind, CheckPhase, GoalStatus, RunStatus, StepStatus
+from ..states import OPEN_ROLLOUT, CallKind, CheckPhase, GoalStatus, RolloutStatus, RunStatus, StepStatus
 from ..telling import QUIET
 from ..why import why
 from .access import goals_for, with_role
@@ -100,7 +100,15 @@ class GoalHead:
             "pause": may(self.role, Action.PAUSE) and pauses,
             "resume": may(self.role, Action.RESUME) and status == GoalStatus.PAUSED,
             "retry": may(self.role, Action.RETRY) and over,
+            "pick": may(self.role, Action.PICK) and bool(self.pickable),
         }
+
+    @property
+    def pickable(self) -> list[Rollout]:
+        """The other results that a person may take."""
+        if self.goal.status != GoalStatus.SUCCEEDED:
+            return []
+        return [r for r in self.rollouts if r.status == RolloutStatus.SUCCEEDED and r.pk != self.goal.selected_id]
 
 
 def goal_head(user: Any, goal_id: Any, *, rollout: int | None = None, revision: int | None = None) -> GoalHead:

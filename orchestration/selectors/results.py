@@ -21,6 +21,14 @@ def result_of(goal: Goal) -> Rollout:
     )
 
 
+def rollout_of(goal: Goal, number: int) -> Rollout:
+    """Raises NotFound."""
+    found = goal.rollouts.filter(number=number).first()
+    if found is None:
+        raise NotFound(f"goal {goal.short_id} has no rollout {number}; it has 1 to {goal.rollouts_wanted}")
+    return found
+
+
 def patch_of(rollout: Rollout) -> str:
     """The artifact's id. Raises NotFound before the first review."""
     if rollout.patch_id is None:

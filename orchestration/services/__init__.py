@@ -5,19 +5,23 @@ from .breaking import close_breaker, heard_from, probe, report_outage, wait_out
 from .claiming import claim, current_head, pull, still_mine
 from .controlling import cancel_goal, lose_sandbox, pause_goal, resume_goal, stand_down
 from .people import Opened, invite, login_link, look_at_link, person, person_in_charge, use_link
+from .picking import pick_rollout
 from .planning import draft_of
 from .rebuilding import Rebuilt, rebuild_queue
 from .recording import (
     Base,
+    Examined,
     HeadMoved,
     Judged,
     Merged,
     artifact_id,
     record_base,
+    record_exam,
     record_failure,
     record_plan,
     record_review,
     record_step,
+    record_votes,
 )
 from .retrying import retry_goal
 from .scheduling import (
@@ -35,6 +39,7 @@ from .teams import add_member, change_role, create_team, default_team, member_of
 
 __all__ = [
     "Base",
+    "Examined",
     "HeadMoved",
     "Judged",
     "Merged",
@@ -63,14 +68,17 @@ __all__ = [
     "pause_schedule",
     "person",
     "person_in_charge",
+    "pick_rollout",
     "probe",
     "pull",
     "rebuild_queue",
     "record_base",
+    "record_exam",
     "record_failure",
     "record_plan",
     "record_review",
     "record_step",
+    "record_votes",
     "remove_member",
     "remove_schedule",
     "report_outage",

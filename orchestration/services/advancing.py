@@ -11,10 +11,11 @@ from typing import Any
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from .. import flow, selectors
+from .. import flow, scoring, selectors
 from ..hotpath import lose_abandoned_calls
 from ..models import Budget, Goal, Review, Rollout, Run, Step
 from ..selectors import Picture
+from ..selectors.candidates import work_of
 from ..states import (
     LIVE_RUN,
     OPEN_ROLLOUT,
@@ -55,6 +56,8 @@ def advance(change: Change, seen: Picture | None = None) -> Picture | None:
             for rollout in seen.rollouts:
                 if rollout.status in OPEN_ROLLOUT:
                     _advance_rollout(change, seen, rollout)
+            if change.goal.cancelled_at is not None and change.goal.rollouts_wanted > 1:
+                _unask_judges(change)
             if change.goal.status == GoalStatus.CANCELLING:  # or what they had reserved would hold the goal
                 lose_abandoned_calls(change.goal)
             _decide_goal(change, seen)
@@ -115,6 +118,8 @@ def _apply(change: Change, seen: Picture, rollout: Rollout, view: flow.RolloutVi
             _phase(change, rollout, RolloutStatus.REVIEWING)
             brief = {"problem": problem, **({"between": "yes"} if between else {})}
             _queue(change, seen, rollout, RunKind.REVIEW, view.revision, delay, brief=brief)
+        case flow.StartExam(reason=reason, delay=delay):
+            _queue(change, seen, rollout, RunKind.EXAM, view.revision, delay, brief={"reason": reason})
         case flow.FailStep(step=pk, reason=reason):
             change.move(seen.step(rollout, pk), StepStatus.FAILED, reason=reason)
         case flow.Revise():
@@ -222,7 +227,14 @@ def _finish(change: Change, rollout: Rollout, action: flow.Finish) -> None:
     for step in Step.objects.filter(plan__rollout=rollout).exclude(status__in=TERMINAL_STEP):
         if step.status in {StepStatus.PENDING, StepStatus.QUEUED}:
             change.move(step, StepStatus.CANCELLED)
-    change.move(rollout, action.status, reason=action.reason, verified=action.verified)
+    compared = _compared(rollout, action) if change.goal.rollouts_wanted > 1 else {}
+    change.move(rollout, action.status, reason=action.reason, verified=action.verified, **compared)
+
+
+def _compared(rollout: Any, action: flow.Finish) -> dict[str, Any]:
+    """What it is compared by with the other rollouts of its goal."""
+    work, tokens = work_of(rollout, rollout.newest_plan)
+    return {"score": scoring.score(work, failed=action.status != RolloutStatus.SUCCEEDED), "tokens": tokens}
 
 
 # ---- the goal above them
@@ -243,11 +255,26 @@ def _decide_goal(change: Change, seen: Picture) -> None:
     if over or decision.status == GoalStatus.CANCELLING:
         Budget.objects.filter(goal=goal).update(open=False)
     if decision.selected is not None and goal.selected_id is None:
-        change.set(goal, selected_id=decision.selected, verified=decision.verified)
+        why_this = {"selected_by": "engine", "selected_reason": decision.because} if decision.because else {}
+        change.set(goal, selected_id=decision.selected, verified=decision.verified, **why_this)
+    if decision.judge:
+        _ask_judge(change, seen, decision)
     if decision.status != goal.status:
         asked = decision.status == GoalStatus.CANCELLED and goal.status == GoalStatus.CANCELLING
         why = goal.reason if asked else decision.reason  # why a person cancelled it outlives the stopping
         change.move(goal, decision.status, reason=why if over else "")
+
+
+def _ask_judge(change: Change, seen: Picture, decision: flow.GoalDecision) -> None:
+    """A run that compares equal results; it belongs to the first of them."""
+    first: Any = min((seen.rollout(pk) for pk in decision.judge), key=lambda r: r.number)
+    seen.runs[first.pk] = list(Run.objects.filter(rollout=first, kind=RunKind.JUDGE).order_by("attempt"))
+    _queue(change, seen, first, RunKind.JUDGE, first.revision or 1, decision.delay)
+
+
+def _unask_judges(change: Change) -> None:
+    for run in Run.objects.filter(goal=change.goal, kind=RunKind.JUDGE, status=RunStatus.QUEUED):
+        change.move(run, RunStatus.CANCELLED)
 
 
 def _stop_loser(change: Change, seen: Picture, rollout: Rollout) -> None:

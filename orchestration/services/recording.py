@@ -6,7 +6,7 @@ Fenced, and nothing of it is kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +62,17 @@ class Judged:
     branch: str = ""
     remarks: Sequence[str] = ()
     asks: str = ""  # why a person decides first
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What the clean room says: its checks, whether those that count passed, and a sentence."""
+
+    commit: str
+    checks: Sequence[CheckResult]
+    passed: bool
+    proven: bool
+    said: str
 
 
 class HeadMoved(Exception):
@@ -200,6 +211,32 @@ def record_review(run: Run, judged: Judged, successor: str = "") -> Run | None:
             change.note("review.asks", verdict.action, reason=judged.asks)
         for remark in judged.remarks:
             change.note("branch.refused", reason=remark)
+        following = _advance(change, run, successor)
+    return loaded(following)
+
+
+@repeatable
+def record_exam(run: Run, found: Examined, successor: str = "") -> Run | None:
+    """The last word on one of several candidates."""
+    with locked(run.goal_id, by=run.worker) as change:
+        _keep_checks(change, run, found.checks, CheckPhase.CLEAN)
+        outcome = {"passed": found.passed, "proven": found.proven, "said": storable(found.said)[:8000]}
+        _close(change, run, RunStatus.SUCCEEDED, commit=found.commit, outcome=outcome)
+        following = _advance(change, run, successor)
+    return loaded(following)
+
+
+@repeatable
+def record_votes(
+    run: Run, votes: Mapping[int, int], samples: Sequence[Mapping[str, Any]], successor: str = ""
+) -> Run | None:
+    """How often a judge preferred each rollout (by number), and what it said each time."""
+    with locked(run.goal_id, by=run.worker) as change:
+        _close(change, run, RunStatus.SUCCEEDED, outcome={"votes": dict(votes), "samples": list(samples)})
+        for number, times in votes.items():
+            Rollout.objects.filter(goal_id=run.goal_id, number=number).update(votes=times)
+        said = ", ".join(f"rollout {number}: {times}" for number, times in sorted(votes.items()))
+        change.note("candidates.judged", reason=said or "no vote", data={"samples": list(samples)})
         following = _advance(change, run, successor)
     return loaded(following)
 

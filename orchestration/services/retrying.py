@@ -52,6 +52,8 @@ def retry_goal(
         "ask_below",
         "rollouts_wanted",
         "strategy",
+        "diversity",
+        "stagger_seconds",
     )
     with transaction.atomic():
         goal = Goal.objects.create(

@@ -13,7 +13,9 @@ from ..schedule import BadSchedule, next_times, parse_cron, zone_of
 from ..states import MissedPolicy, OverlapPolicy
 from .cleaning import clean_checks, clean_context, clean_line, clean_text
 from .repositories import find_place
-from .submitting import check_limits, check_rollouts, check_strategy
+from .submitting import check_diversity, check_limits, check_rollouts, check_stagger, check_strategy
+
+MOST_ROLLOUTS = 16  # whether they fit the number of rollouts is known when a goal is made
 
 CLEANERS: dict[str, Callable[[Any], Any]] = {
     "name": lambda value: _named(value),
@@ -26,6 +28,8 @@ CLEANERS: dict[str, Callable[[Any], Any]] = {
     "limits": check_limits,
     "rollouts_wanted": check_rollouts,
     "strategy": check_strategy,
+    "diversity": lambda value: [one.told() for one in check_diversity(value, MOST_ROLLOUTS)],
+    "stagger_seconds": lambda value: check_stagger(value, MOST_ROLLOUTS),
     "allow_check_edits": bool,
     "overlap": lambda value: _one_of(value, OverlapPolicy, "overlap policy"),
     "missed": lambda value: _one_of(value, MissedPolicy, "policy for missed times"),

@@ -258,6 +258,8 @@ def _submit(schedule: RecurringGoal) -> Goal:
         limits=schedule.limits,
         rollouts=schedule.rollouts_wanted,
         strategy=schedule.strategy,
+        diversity=schedule.diversity,
+        stagger=schedule.stagger_seconds,
         allow_check_edits=schedule.allow_check_edits,
         origin="schedule",
         by=owner,

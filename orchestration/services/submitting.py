@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from agents.contracts import PlanDraft
 
 from ..budget import Limits
+from ..diversity import Variation, cleaned, spread
 from ..errors import BadInput
 from ..models import Budget, Goal, Rollout, Team
 from ..roles import Action
@@ -23,12 +24,7 @@ from .planning import add_plan
 from .repositories import Named, clean_script, clean_toolchain, find_place, name_repository
 from .teams import default_team, team_to
 
-DIVERSITY = (
-    "",
-    "Look for the simplest change that could work, and prove it.",
-    "First reproduce the problem with a command, then reason from its output to the cause.",
-    "Read the code around the problem before you change anything; prefer a fix at the root to one at the symptom.",
-)
+LONGEST_STAGGER = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +49,8 @@ class Wish:
     limits: Limits = field(default_factory=lambda: Limits(**settings.GOAL_LIMITS))
     rollouts: int = 1
     strategy: str = Strategy.EARLY_TERMINATION
+    diversity: tuple[Variation, ...] = ()
+    stagger: int | None = None
     allow_check_edits: bool = False
     review: ReviewPolicy = ReviewPolicy()
     origin: str = "shell"
@@ -71,6 +69,8 @@ def submit_goal(
     limits: Mapping[str, int] | None = None,
     rollouts: int = 1,
     strategy: str = Strategy.EARLY_TERMINATION,
+    diversity: Sequence[Mapping[str, Any]] = (),
+    stagger: int | None = None,
     allow_check_edits: bool = False,
     review: Mapping[str, Any] | None = None,
     setup: str = "",
@@ -84,6 +84,8 @@ def submit_goal(
 
     `checks`: commands that prove it; `hidden_checks` are told to the reviewer alone.
     `review`: when (`review_when`), by whom (`reviewed_by`) and below which confidence a person is asked (`ask_below`, 0 to 1).
+    `diversity`: how the rollouts differ, one after the other: hint, temperature, model. `stagger`: each starts so many seconds after
+    the one before, or once that has ended without a verified success.
     `team`: whose it is (a row, a name or an id); by default the submitter's only one, else the repository's.
     `repo`: a registered repository (its row, id or path), or a folder below REPO_ROOTS. `allow_repo`: the submitter named it on their
     own command line, so it may be any folder; only then may `setup` and `toolchain` be given. Raises BadInput with what is wrong
@@ -99,6 +101,8 @@ def submit_goal(
         limits=limits_within(limits),
         rollouts=check_rollouts(rollouts),
         strategy=check_strategy(strategy),
+        diversity=tuple(check_diversity(diversity, rollouts)),
+        stagger=check_stagger(stagger, rollouts),
         allow_check_edits=bool(allow_check_edits),
         review=check_review(review),
         origin=origin,
@@ -149,6 +153,8 @@ def _submit(
             **asdict(wish.review),
             rollouts_wanted=wish.rollouts,
             strategy=wish.strategy,
+            diversity=[variation.told() for variation in wish.diversity],
+            stagger_seconds=wish.stagger,
             origin=wish.origin,
             only=wish.only,
             task_id=wish.task_id,
@@ -175,8 +181,10 @@ def add_budget(goal: Goal, limits: Limits) -> None:
 
 
 def add_rollouts(goal: Goal) -> None:
-    for number in range(1, goal.rollouts_wanted + 1):
-        Rollout.objects.create(goal=goal, number=number, diversity=DIVERSITY[(number - 1) % len(DIVERSITY)])
+    declared = check_diversity(goal.diversity, goal.rollouts_wanted)
+    for number, own in enumerate(spread(declared, goal.rollouts_wanted), 1):
+        differs = {"hint": own.hint, "diversity": own.words, "temperature": own.temperature, "model": own.model}
+        Rollout.objects.create(goal=goal, number=number, **differs)
 
 
 # ---- limits and choices
@@ -204,6 +212,23 @@ def check_rollouts(rollouts: object) -> int:
     if not isinstance(rollouts, int) or isinstance(rollouts, bool) or not 1 <= rollouts <= 16:
         raise BadInput(f"rollouts must be a number from 1 to 16, not {rollouts!r}")
     return rollouts
+
+
+def check_diversity(declared: Sequence[Mapping[str, Any]], rollouts: int) -> list[Variation]:
+    try:
+        return cleaned(declared, rollouts)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+
+
+def check_stagger(seconds: object, rollouts: int) -> int | None:
+    if seconds is None:
+        return None
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or not 1 <= seconds <= LONGEST_STAGGER:
+        raise BadInput(f"rollouts are staggered by 1 to {LONGEST_STAGGER} seconds, not {seconds!r}")
+    if rollouts == 1:
+        raise BadInput("there is one rollout, so nothing can be staggered: ask for several")
+    return seconds
 
 
 def check_strategy(strategy: object) -> str:

@@ -96,9 +96,12 @@ def step_word(line: StepLine) -> str:
     return below(line)
 
 
+RUN_NAMES = {"plan": "Planning", "review": "Review", "exam": "Clean room", "judge": "Comparison"}
+
+
 @register.filter
 def run_name(run: Run) -> str:
-    return f"Step {run.step.index}" if run.step else {"plan": "Planning", "review": "Review"}[run.kind]
+    return f"Step {run.step.index}" if run.step else RUN_NAMES[run.kind]
 
 
 @register.filter

@@ -25,6 +25,7 @@ DONE = {
     "pause": "The goal is paused: nothing new is begun, and its work is kept.",
     "resume": "The goal goes on.",
     "retry": "This is a new goal that carries the finished steps of the one that you retried.",
+    "pick": "The result is the one that you picked now; the goal's story has your reason.",
 }
 ACTIONS = {
     "cancel": Action.CANCEL,
@@ -32,6 +33,7 @@ ACTIONS = {
     "pause": Action.PAUSE,
     "resume": Action.RESUME,
     "retry": Action.RETRY,
+    "pick": Action.PICK,
 }
 MOVED_ON = "Nothing was changed, because the goal has moved on meanwhile: {error}."
 
@@ -39,7 +41,7 @@ MOVED_ON = "Nothing was changed, because the goal has moved on meanwhile: {error
 @needs(ACTIONS)
 @require_POST
 def act(request: HttpRequest, goal_id: UUID, verb: str) -> HttpResponse:
-    """Cancel (by force, too), pause, resume or retry; whatever comes of it is said on the goal's page."""
+    """Cancel (by force, too), pause, resume, retry or pick; whatever comes of it is said on the goal's page."""
     goal = get_object_or_404(goals_for(request.user), pk=goal_id)
     form = ActForm(request.POST, verb=verb)
     try:
@@ -61,6 +63,8 @@ def _do(verb: str, goal: Goal, form: ActForm, user: Any) -> Goal:
         return services.cancel_goal(goal.pk, by=by, reason=reason, force=verb == "force")
     if verb == "resume":
         return services.resume_goal(goal.pk, limits=form.limits(), by=by, reason=reason)
+    if verb == "pick":
+        return services.pick_rollout(goal.pk, form.cleaned_data["rollout"] or 0, reason=reason, by=by)
     if verb == "retry":
         step = form.cleaned_data["from_step"]
         rollout = form.cleaned_data["rollout"] if step is not None else None

@@ -10,6 +10,8 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from ..budget import NAMES
+from ..diversity import as_line
+from ..entry_forms import typed_diversity
 from ..models import RecurringGoal, Repository, Team
 from ..rendering.text import one_line
 from ..roles import Action
@@ -50,6 +52,13 @@ class ScheduleForm(forms.Form):
     missed = forms.ChoiceField(label="Times missed while nothing ran", choices=MissedPolicy.choices)
     rollouts_wanted = forms.IntegerField(label="Rollouts", min_value=1, max_value=16, initial=1)
     strategy = forms.ChoiceField(label="Winner", choices=Strategy.choices, required=False)
+    diversity = forms.CharField(
+        label="How rollouts differ",
+        widget=forms.Textarea,
+        required=False,
+        help_text="one line a rollout: hint=direct temperature=0.3 model=M (hints: direct, thorough, creative)",
+    )
+    stagger_seconds = forms.IntegerField(label="Seconds between their starts", min_value=1, required=False)
     allow_check_edits = forms.BooleanField(label="Check files may be changed by the work", required=False)
     max_calls = forms.IntegerField(label="Most model calls a goal", min_value=1, required=False)
     max_tokens = forms.IntegerField(label="Most tokens a goal", min_value=1, required=False)
@@ -79,6 +88,9 @@ class ScheduleForm(forms.Form):
         if schedule or teams.count() < 2:
             del self.fields["team"]
 
+    def clean_diversity(self) -> list[dict[str, Any]]:
+        return typed_diversity(self.cleaned_data["diversity"])
+
     def first(self) -> list[forms.BoundField]:
         """What everybody fills in."""
         return [field for field in self if field.name in FIRST]
@@ -104,4 +116,8 @@ class ScheduleForm(forms.Form):
 def _initial(schedule: RecurringGoal) -> dict[str, Any]:
     same = [name for name in ScheduleForm.base_fields if hasattr(schedule, name)]
     limits = {word: schedule.limits.get(limit) for word, limit in LIMIT_WORDS.items()}
-    return {name: getattr(schedule, name) for name in same} | {"checks": "\n".join(schedule.checks)} | limits
+    return {name: getattr(schedule, name) for name in same} | {
+        "checks": "\n".join(schedule.checks),
+        "diversity": "\n".join(map(as_line, schedule.diversity)),
+        **limits,
+    }

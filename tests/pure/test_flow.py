@@ -18,6 +18,7 @@ from orchestration.flow import (
     Revise,
     RolloutView,
     RunView,
+    StartExam,
     StartPlan,
     StartReview,
     StartStep,
@@ -242,6 +243,86 @@ def attempt(number: int, status: str, verified: bool = False, lines: int | None 
     return Candidate(f"r{number}", number, status, verified, lines, ended, f"why {number}")
 
 
+FIRST = "Rollout 2 was the first verified success."
+BEST = "best_of_n"
+
+
+class TestTies:
+    """Two that are equal in all that is measured: a judge is asked, and whatever becomes of that, one is selected in the end."""
+
+    EQUAL = (attempt(1, "succeeded", True), attempt(2, "succeeded", True), attempt(3, "failed"))
+
+    def decide(self, *judges: RunView, gate: Any = "open", votes: int = 0) -> GoalDecision:
+        one, two, three = self.EQUAL
+        return decide_goal(GoalView("running", gate, BEST, (one, replace(two, votes=votes), three), judges=judges))
+
+    def test_a_judge_is_asked_about_those_that_are_equal(self) -> None:
+        assert self.decide() == GoalDecision("reviewing", judge=("r1", "r2"))
+        assert self.decide(ran("judge", "cancelled")) == GoalDecision("reviewing", judge=("r1", "r2"))
+
+    def test_it_is_waited_for(self) -> None:
+        assert self.decide(ran("judge", "running")) == GoalDecision("reviewing")
+
+    def test_its_votes_decide(self) -> None:
+        decided = self.decide(ran("judge", "succeeded"), votes=2)
+        assert (decided.status, decided.selected) == ("succeeded", "r2")
+        assert "preferred it 2 times" in decided.because
+
+    def test_without_votes_the_lower_number_does(self) -> None:
+        assert self.decide(ran("judge", "succeeded")).selected == "r1"
+
+    def test_one_that_broke_is_asked_again_and_given_up(self) -> None:
+        assert self.decide(*broke("judge", 1)) == GoalDecision("reviewing", judge=("r1", "r2"), delay=2)
+        decided = self.decide(*broke("judge", 4))
+        assert (decided.status, decided.selected) == ("succeeded", "r1")
+        assert self.decide(*broke("judge", 1, error="permanent")).selected == "r1"
+
+    def test_a_person_is_obeyed_meanwhile(self) -> None:
+        assert self.decide(gate="paused") == GoalDecision("paused")
+        assert self.decide(gate="cancelling") == GoalDecision("cancelled", "cancelled")
+
+    def test_early_termination_asks_nobody(self) -> None:
+        one, two, _ = (replace(candidate, verified=False) for candidate in self.EQUAL)
+        assert race(one, two).selected == "r1"
+
+
+class TestCleanRoom:
+    COMPLETE = VerdictView("complete", reasoning="looks good", proven=True)
+
+    def test_a_candidate_is_examined_before_it_succeeds(self) -> None:
+        assert next_actions(view(step(0, "succeeded"), verdict=self.COMPLETE, examined=True)) == (
+            StartExam("looks good"),
+        )
+
+    @pytest.mark.parametrize(
+        ("runs", "expected"),
+        [
+            ((ran("exam", "running"),), Wait("the result is examined in a clean room")),
+            (
+                (ran("exam", "succeeded", passed=True, proven=True, said="looks good"),),
+                Finish("succeeded", "looks good", verified=True),
+            ),
+            ((ran("exam", "succeeded", passed=True, said="looks good"),), Finish("succeeded", "looks good")),
+            ((ran("exam", "succeeded", said="'make' fails"),), Finish("failed", "in the clean room: 'make' fails")),
+            (broke("exam", 1), StartExam(delay=2)),
+            (
+                broke("exam", 1, error="permanent"),
+                Finish("failed", "the result could not be examined in a clean room: it broke"),
+            ),
+        ],
+    )
+    def test_its_word_is_the_last_one(self, runs: tuple[RunView, ...], expected: Action) -> None:
+        assert next_actions(view(step(0, "succeeded"), runs=runs, examined=True)) == (expected,)
+
+
+class TestStart:
+    def test_it_waits_for_its_turn_or_never_starts(self) -> None:
+        assert next_actions(view(status="queued", revision=0, waits="not yet")) == (Wait("not yet"),)
+        assert next_actions(view(status="queued", revision=0, refused="too dear")) == (Finish("cancelled", "too dear"),)
+        stopped = view(status="queued", revision=0, waits="not yet", gate="cancelling")
+        assert next_actions(stopped) == (Finish("cancelled", "cancelled"),)
+
+
 class TestGoal:
     def test_the_first_verified_success_ends_the_others(self) -> None:
         late, first, open_ = (
@@ -249,14 +330,15 @@ class TestGoal:
             attempt(2, "succeeded", True, ended=1),
             attempt(3, "running"),
         )
-        assert race(late, first, open_) == GoalDecision("cancelling", "why 2", "r2", True, ("r3",))
+        assert race(late, first, open_) == GoalDecision("cancelling", "why 2", "r2", True, ("r3",), FIRST)
 
     def test_the_goal_waits_until_the_end_of_its_losers_is_confirmed(self) -> None:
         tried = GoalView(
             "cancelling", "open", "early_termination", (attempt(1, "succeeded", True), attempt(2, "cancelled"))
         )
-        assert decide_goal(replace(tried, held=True)) == GoalDecision("cancelling", "why 1", "r1", True)
-        assert decide_goal(tried) == GoalDecision("succeeded", "why 1", "r1", True)
+        decided = GoalDecision("cancelling", "why 1", "r1", True, because="Rollout 1 was the first verified success.")
+        assert decide_goal(replace(tried, held=True)) == decided
+        assert decide_goal(tried) == replace(decided, status="succeeded")
 
     def test_an_unverified_success_ends_nobody_early(self) -> None:
         assert race(attempt(1, "succeeded"), attempt(2, "running")) == GoalDecision("running")
@@ -266,7 +348,7 @@ class TestGoal:
             attempt(1, "succeeded", False, 1),
             attempt(2, "succeeded", True, 9),
             attempt(3, "succeeded", True, 4),
-            attempt(4, "succeeded", True, 4),
+            attempt(4, "succeeded", True, 5),
             attempt(5, "succeeded", True, None),
         )
         assert race(*tried, strategy="best_of_n").selected == "r3"

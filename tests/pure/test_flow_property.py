@@ -16,6 +16,7 @@ from orchestration.flow import (
     Revise,
     RolloutView,
     RunView,
+    StartExam,
     StartPlan,
     StartReview,
     StartStep,
@@ -84,6 +85,8 @@ class World:
             case StartReview():
                 self.view = replace(self.view, status="reviewing")
                 self.queue("review")
+            case StartExam():
+                self.queue("exam")
             case FailStep(step=pk):
                 self.set_step(pk, "failed")
             case Revise(kind=kind, steps=named):
@@ -168,6 +171,11 @@ def outcome(world: World, run: RunView, data: st.DataObject) -> None:
     elif run.kind == "step":
         world.end(run, "succeeded")
         world.set_step(run.step, "succeeded")
+    elif run.kind == "exam":
+        world.end(run, "succeeded")
+        passed = data.draw(st.booleans())
+        runs = tuple(replace(r, passed=passed, said="so it is") if r.id == run.id else r for r in world.view.runs)
+        world.view = replace(world.view, runs=runs)
     else:
         world.end(run, "succeeded")
         actions = (
@@ -188,6 +196,7 @@ def outcome(world: World, run: RunView, data: st.DataObject) -> None:
 @given(st.data())
 def test_it_keeps_its_rules_and_always_ends_or_waits_for_a_named_reason(data: st.DataObject) -> None:
     world = World()
+    world.view = replace(world.view, examined=data.draw(st.booleans()))
     for _ in range(MOST_TURNS):
         actions = world.settle()
         if world.view.status in TERMINAL_ROLLOUT:

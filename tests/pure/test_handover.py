@@ -64,6 +64,7 @@ def story(**more: Any) -> dict[str, Any]:
         "model": "m",
     }
     plain |= {"given_checks": [], "started_at": "", "ended_at": "", "retry_of": "", "stuck": "", "paused_cap": ""}
+    plain |= {"selected_by": "", "selected_reason": ""}
     plain |= {"selected": 1, "rollouts": [rollout()], "proof": [proof()]}
     return plain | {"cost": cost | {"unknown_calls": 0, "overrun_tokens": 0, "usd": None}} | more
 

@@ -27,6 +27,7 @@ from tests.teams.rights import API, COMMANDS, DOCUMENTS, INSTALLATION, MACHINE, 
 
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("goal-list", "post"): {"text": "x"},
+    ("goal-pick", "post"): {"rollout": 1, "reason": "x"},
     ("schedule-list", "post"): {"name": "x", "cron": "0 1 * * *", "text": "x"},
     ("schedule-detail", "patch"): {"name": "y"},
     ("member-list", "post"): {"user": "nobody", "role": "viewer"},

@@ -8,7 +8,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from ... import story
-from ...models import Check, Goal
+from ...diversity import HINTS
+from ...models import Check, Goal, Rollout
 from ...proof import SAID
 from ...selectors.goal_page import why_of
 from ...selectors.proofs import proofs_of
@@ -29,6 +30,19 @@ class ReviewPolicy(Input):
     )
 
 
+class Variation(Input):
+    """How one rollout differs from the others; what is left out is as everybody's."""
+
+    hint = serializers.ChoiceField([(hint, hint) for hint in HINTS], required=False)
+    temperature = serializers.FloatField(required=False, min_value=0, max_value=2)
+    model = Text(required=False, max_length=200, help_text="another model of the same server")
+
+
+class PickInput(Input):
+    rollout = Number(min_value=1, max_value=16, help_text="its number; one that succeeded")
+    reason = Text(max_length=500, help_text="kept with the event, and shown")
+
+
 class GoalInput(Input):
     text = Text(help_text="what is to be achieved")
     team = Text(required=False, max_length=60, help_text=TEAM)
@@ -47,6 +61,16 @@ class GoalInput(Input):
     limits = Limits(required=False)
     rollouts_wanted = Number(required=False, min_value=1, max_value=16)
     strategy = serializers.ChoiceField(Strategy.choices, required=False)
+    diversity = serializers.ListField(
+        child=Variation(), required=False, max_length=16, help_text="how the rollouts differ, one after the other"
+    )
+    stagger_seconds = Number(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=86400,
+        help_text="each rollout starts so long after the one before, or once that has ended without a verified success",
+    )
     allow_check_edits = Flag(required=False, help_text="check files are not restored from the base")
     review = ReviewPolicy(required=False)
 
@@ -219,6 +243,10 @@ class Handover(serializers.Serializer[Any]):
     """All that the next person or agent needs to go on without asking anybody."""
 
     goal = JSONObject()
+    confidence = serializers.FloatField(
+        allow_null=True, help_text="of the last review; 0 for what failed; null: nobody has judged yet"
+    )
+    choice = JSONObject(allow_null=True, help_text="of several rollouts: which one, by whom and why; null: no choice")
     result = JSONObject(allow_null=True, help_text="commit, branch and patch; null: nothing was committed")
     proof = ProofLine(many=True)
     plans = serializers.ListField(child=JSONObject(), help_text="each revision of each rollout, with its steps")
@@ -227,6 +255,18 @@ class Handover(serializers.Serializer[Any]):
     cost = Cost()
     open_questions = serializers.ListField(child=serializers.CharField())
     go_on = Way(many=True)
+
+
+class Candidate(serializers.ModelSerializer[Rollout]):
+    """One rollout, as far as it is compared with the others."""
+
+    class Meta:
+        model = Rollout
+        fields = [
+            *("id", "number", "status", "reason", "hint", "temperature", "model", "verified", "score"),
+            *("changed_lines", "tokens", "votes"),
+        ]
+        read_only_fields = fields
 
 
 class GoalDetail(GoalSummary):
@@ -238,6 +278,8 @@ class GoalDetail(GoalSummary):
     checks = serializers.ListField(child=serializers.CharField(), read_only=True)
     hidden_checks = serializers.ListField(child=serializers.CharField(), read_only=True)
     proof = serializers.SerializerMethodField(help_text="each check before and after, and what that shows")
+    diversity = serializers.ListField(child=JSONObject(), read_only=True, help_text="as declared, one a rollout")
+    rollouts = Candidate(many=True, read_only=True, help_text="each attempt, with what it was compared by")
     selected = serializers.UUIDField(source="selected_id", allow_null=True, read_only=True, help_text="its rollout")
 
     class Meta(GoalSummary.Meta):
@@ -255,6 +297,11 @@ class GoalDetail(GoalSummary):
             "ask_below",
             "model",
             "selected",
+            "selected_by",
+            "selected_reason",
+            "diversity",
+            "stagger_seconds",
+            "rollouts",
             "deadline_at",
             "cancelled_at",
             "check_results",

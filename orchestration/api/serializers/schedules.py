@@ -9,7 +9,7 @@ from ...models import Occurrence, RecurringGoal
 from ...selectors.schedules import in_words, upcoming
 from ...states import MissedPolicy, OverlapPolicy, Strategy
 from .fields import Flag, Input, JSONObject, Limits, Number, Text
-from .goals import REPOSITORY, TEAM
+from .goals import REPOSITORY, TEAM, Variation
 
 
 class ScheduleChange(Input):
@@ -30,6 +30,8 @@ class ScheduleChange(Input):
     limits = Limits(required=False)
     rollouts_wanted = Number(required=False, min_value=1, max_value=16)
     strategy = serializers.ChoiceField(Strategy.choices, required=False)
+    diversity = serializers.ListField(child=Variation(), required=False, max_length=16)
+    stagger_seconds = Number(required=False, allow_null=True, min_value=1, max_value=86400)
     allow_check_edits = Flag(required=False)
 
 
@@ -59,6 +61,7 @@ class ScheduleOut(serializers.ModelSerializer[RecurringGoal]):
     context = JSONObject(read_only=True)  # type: ignore[assignment]  # fields leave the class
     checks = serializers.ListField(child=serializers.CharField(), read_only=True)
     limits = serializers.DictField(child=serializers.IntegerField(), read_only=True)
+    diversity = serializers.ListField(child=JSONObject(), read_only=True)
     occurrences = OccurrenceOut(source="shown", many=True, read_only=True, help_text="the last ten, newest first")
 
     class Meta:
@@ -86,6 +89,8 @@ class ScheduleOut(serializers.ModelSerializer[RecurringGoal]):
             "limits",
             "rollouts_wanted",
             "strategy",
+            "diversity",
+            "stagger_seconds",
             "owner",
             "last_due_at",
             "trouble",

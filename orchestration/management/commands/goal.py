@@ -1,4 +1,4 @@
-"""manage.py goal submit|list|show|watch|cancel|retry|pause|resume|apply: thin, over services and the story."""
+"""manage.py goal submit|list|show|watch|cancel|retry|pause|resume|apply|diff|pick: thin, over services and the story."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from orchestration.handover import markdown, packet
 from orchestration.management.arguments import HELP, add_subcommands, limits_of
 from orchestration.management.problems import EXIT_INTERRUPTED, in_a_sentence
 from orchestration.models import Goal, Rollout
+from orchestration.selectors.results import patch_of, result_of, rollout_of
 from orchestration.states import GoalStatus
 from orchestration.terminal import Paint, plain, render, ways
 from orchestration.watching import NO_WORKER, Watcher
@@ -45,6 +46,8 @@ class Command(BaseCommand):
             "pause": self.pause,
             "resume": self.resume,
             "apply": self.apply,
+            "diff": self.diff,
+            "pick": self.pick,
         }
         with in_a_sentence():
             code = verbs[options["verb"]](options)
@@ -64,6 +67,8 @@ class Command(BaseCommand):
             limits=limits_of(options),
             rollouts=options["rollouts"],
             strategy=options["strategy"],
+            diversity=options["diversity"],
+            stagger=options["stagger"],
             allow_check_edits=options["allow_check_edits"],
             review={name: options[name] for name in ("review_when", "reviewed_by", "ask_below")},
             setup=options["setup"],
@@ -157,6 +162,25 @@ class Command(BaseCommand):
         how = "verified" if goal.verified else "UNVERIFIED: no check proved it"
         self._out(
             options, {**story.summary(goal), "applied_to": str(tree)}, f"{tree}: {_size(rollout)} applied ({how})"
+        )
+        return 0
+
+    def diff(self, options: dict[str, Any]) -> int:
+        """A rollout's patch, as it is."""
+        goal = story.find_goal(options["id"])
+        rollout = result_of(goal) if options["rollout"] is None else rollout_of(goal, options["rollout"])
+        self._print(load_blob(patch_of(rollout)))
+        return 0
+
+    def pick(self, options: dict[str, Any]) -> int:
+        goal = services.pick_rollout(
+            story.find_goal(options["id"]).pk, options["rollout"], reason=options["reason"], by="shell"
+        )
+        how = "verified" if goal.verified else "UNVERIFIED: no check proved it"
+        self._out(
+            options,
+            story.summary(goal),
+            f"goal {goal.short_id} has the result of rollout {options['rollout']} now ({how})",
         )
         return 0
 
