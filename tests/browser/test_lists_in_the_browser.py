@@ -34,7 +34,7 @@ def test_a_goal_from_the_form_appears_in_the_lists_by_itself(site: Site) -> None
     second.goto("/")
     page.get_by_role("link", name="New goal").first.click()
     page.get_by_label("What is to be achieved?").fill(EXAMPLE_GOAL)
-    page.get_by_label("Checks").fill(EXAMPLE_CHECK)
+    page.get_by_role("textbox", name="Checks", exact=True).fill(EXAMPLE_CHECK)
     page.get_by_text("Limits, attempts and review").click()
     page.get_by_label("Model calls").fill("100")
     site.check(page, "goal-new")
