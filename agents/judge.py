@@ -28,8 +28,9 @@ class JudgeAgent:
         self._llm = llm
 
     def choose(self, goal: str, diffs: Sequence[tuple[int, str]], seed: str) -> list[tuple[int | None, str]]:
-        """For each sample the number that it prefers (None: no usable answer), and why. Each has another order, by `seed`."""
-        return [self._sample(goal, shuffled(diffs, f"{seed} {n}")) for n in range(SAMPLES)]
+        """For each sample the number that it prefers (None: no usable answer), and why. Each begins with another one of them."""
+        order = shuffled(diffs, seed)
+        return [self._sample(goal, [*order[n % len(order) :], *order[: n % len(order)]]) for n in range(SAMPLES)]
 
     def _sample(self, goal: str, diffs: Sequence[tuple[int, str]]) -> tuple[int | None, str]:
         letters = dict(zip(string.ascii_uppercase, diffs, strict=False))

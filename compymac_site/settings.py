@@ -212,7 +212,7 @@ SPECTACULAR_SETTINGS = {
         name: f"orchestration.states.{name}"
         for name in (
             *("GoalStatus", "RolloutStatus", "StepStatus", "RunStatus", "CallStatus"),
-            *("RunKind", "CallKind", "PlanOrigin", "CheckOrigin"),
+            *("RunKind", "CallKind", "PlanOrigin", "CheckOrigin", "ApprovalStatus", "QuestionStatus"),
         )
     },
     "POSTPROCESSING_HOOKS": [

@@ -12,11 +12,18 @@ from django.conf import settings
 from .budget import NAMES
 from .diversity import as_line, parse
 from .models import Goal, Repository, Team
+from .policies import DEFAULT_HOURS, MOST_HOURS, policy_of
 from .roles import Action
 from .selectors.access import goals_for, repositories_where, teams_where
 from .states import ReviewedBy, ReviewWhen, Strategy
 
 LIMITS = tuple(NAMES)
+APPROVE = [
+    ("never", "No plan"),
+    ("protected", "Plans that may touch protected paths, or ask for network"),
+    ("always", "Every plan"),
+]
+EXPIRY = [("reject", "the goal ends"), ("pause", "the goal is paused")]
 PAGE_SIZE, MOST_ON_A_PAGE = 25, 100
 AGES = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "a year", "": "without an end"}
 
@@ -45,6 +52,13 @@ class NewGoal(forms.Form):
     def clean_diversity(self) -> list[dict[str, Any]]:
         return typed_diversity(self.cleaned_data["diversity"])
 
+    approve = forms.ChoiceField(choices=APPROVE, required=False)
+    approve_above = forms.CharField(required=False)
+    four_eyes = forms.BooleanField(required=False)
+    approval_hours = forms.IntegerField(required=False, min_value=1, max_value=MOST_HOURS)
+    on_expiry = forms.ChoiceField(choices=EXPIRY, required=False)
+    plan_only = forms.BooleanField(required=False)
+
     def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["team"].queryset = teams_where(user, Action.SUBMIT)  # type: ignore[attr-defined]
@@ -71,7 +85,21 @@ class NewGoal(forms.Form):
             "stagger": said["stagger"],
             "allow_check_edits": said["allow_check_edits"],
             "review": {name: said[name] for name in ("review_when", "reviewed_by", "ask_below")},
+            "approval": self.approval(),
+            "plan_only": said["plan_only"],
         }
+
+    def approval(self) -> dict[str, Any]:
+        """The policy that was chosen; an earlier goal's protected paths come along."""
+        said = self.cleaned_data
+        told = {
+            "policy": said["approve"] or "never",
+            "above_usd": said["approve_above"].strip(),
+            "four_eyes": said["four_eyes"],
+            "hours": said["approval_hours"] or DEFAULT_HOURS,
+            "on_expiry": said["on_expiry"] or "reject",
+        }
+        return told | {"protected": (said["earlier"].approval if said["earlier"] else {}).get("protected", [])}
 
     def limits(self) -> list[dict[str, Any]]:
         """The fields of the caps, with what the installation allows."""
@@ -95,6 +123,7 @@ def first_values(user: Any, earlier: Goal | None, repository: str = "") -> dict[
     """What an empty form holds: a key of its own, the only repository if there is one, or an earlier goal's wishes."""
     values: dict[str, Any] = {"key": uuid.uuid4().hex, "rollouts": 1, "strategy": Strategy.EARLY_TERMINATION.value}
     values |= {"review_when": ReviewWhen.FINAL.value, "reviewed_by": ReviewedBy.LLM.value}
+    values |= {"approve": "never", "on_expiry": "reject"}
     if earlier is None:
         offered = list(repositories_where(user, Action.SUBMIT)[:2])
         return values | {"repository": repository or (offered[0].pk if len(offered) == 1 else None)}
@@ -116,7 +145,20 @@ def first_values(user: Any, earlier: Goal | None, repository: str = "") -> dict[
         "ask_below": earlier.ask_below or None,
         "diversity": "\n".join(map(as_line, earlier.diversity)),
         "stagger": earlier.stagger_seconds,
+        **_first_approval(earlier),
         **{name: cap for name, cap in caps.items() if cap < settings.GOAL_LIMITS[name]},
+    }
+
+
+def _first_approval(earlier: Goal) -> dict[str, Any]:
+    policy = policy_of(earlier.approval)
+    return {
+        "approve": policy.policy,
+        "approve_above": policy.above_usd,
+        "four_eyes": policy.four_eyes,
+        "approval_hours": policy.hours,
+        "on_expiry": policy.on_expiry,
+        "plan_only": earlier.plan_only,
     }
 
 

@@ -6,6 +6,7 @@ OrchestrationError
 ├── NotFound          no such goal, artifact …
 ├── NotAllowed        whoever asks may see it, and may not do this to it
 ├── IllegalMove       a status that this row cannot take now
+│   └── StaleApproval a decision about a plan that is another one by now
 ├── RequestInFlight   the same request, under the same key, is being answered right now
 ├── GoalFailed        a piece of work called by hand did not succeed
 ├── ArtifactTooLarge  more bytes than ARTIFACT_MAX_BYTES
@@ -39,6 +40,10 @@ class NotAllowed(OrchestrationError):
 
 class IllegalMove(OrchestrationError):
     """The row cannot take that status now."""
+
+
+class StaleApproval(IllegalMove):
+    """The plan that somebody decided about is not the one that waits."""
 
 
 class RequestInFlight(OrchestrationError):

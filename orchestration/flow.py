@@ -14,6 +14,7 @@ from .states import (
     FINISHED_STEP,
     LIVE_RUN,
     TERMINAL_ROLLOUT,
+    ApprovalStatus,
     GoalStatus,
     RolloutStatus,
     RunKind,
@@ -23,6 +24,7 @@ from .states import (
 )
 
 Gate = Literal["open", "paused", "cancelling"]
+SAYS_NOTHING = frozenset({RunStatus.CANCELLED, RunStatus.ASKED})
 
 
 # ---- what is seen
@@ -72,6 +74,15 @@ class VerdictView:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalView:
+    """The newest one of the current revision, while its rollout waits for a person."""
+
+    status: str
+    reason: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Caps:
     """How often something is tried again before it ends with the handover packet; 0: it is not tried again."""
 
@@ -91,6 +102,7 @@ class RolloutView:
     steps: tuple[StepView, ...] = ()
     runs: tuple[RunView, ...] = ()
     verdict: VerdictView | None = None
+    approval: ApprovalView | None = None
     planning: bool = False  # a further plan was asked for (replan) and is not recorded yet
     review_each_step: bool = False
     only: str = ""  # a task called by hand wants one kind of work (a RunKind) and no more
@@ -102,8 +114,8 @@ class RolloutView:
     caps: Caps = field(default_factory=Caps)
 
     def runs_of(self, kind: str, step: Any = None) -> list[RunView]:
-        """Runs that say something about the work: cancelled ones do not."""
-        return [r for r in self.runs if r.kind == kind and r.step == step and r.status != RunStatus.CANCELLED]
+        """Runs that say something about the work: cancelled ones do not, nor those that asked a person."""
+        return [r for r in self.runs if r.kind == kind and r.step == step and r.status not in SAYS_NOTHING]
 
 
 # ---- what is to be done
@@ -187,6 +199,8 @@ def next_actions(view: RolloutView) -> tuple[Action, ...]:
         return _stop(view)
     if view.gate == "paused":
         return (Wait("the goal is paused"),)
+    if view.status == RolloutStatus.AWAITING_APPROVAL:
+        return _ask(view)
     if view.only and (actions := _alone(view)):
         return actions
     if view.refused:
@@ -208,6 +222,21 @@ def _stop(view: RolloutView) -> tuple[Action, ...]:
     if running:
         return (*queued, Wait(f"{len(running)} run(s) are stopping"))
     return (*queued, Finish(RolloutStatus.CANCELLED, "cancelled"))
+
+
+def _ask(view: RolloutView) -> tuple[Action, ...]:
+    """A person decides about the plan: nothing is begun before, and a no is planned again with its reason."""
+    approval = view.approval
+    if approval is None or approval.status == ApprovalStatus.WAITING:
+        return (Wait("its plan waits for approval"),)
+    if approval.status == ApprovalStatus.APPROVED:
+        return _execute(view)
+    if approval.status == ApprovalStatus.EXPIRED:
+        return (Finish(RolloutStatus.FAILED, f"nobody approved its plan in time: {approval.reason}"),)
+    said = f"{approval.by or 'a person'} rejected the plan: {approval.reason}"
+    if view.replans >= view.caps.replans:
+        return (Finish(RolloutStatus.FAILED, f"{view.replans} replans did not help: {said}"),)
+    return (StartPlan(feedback=said, replan=True),)
 
 
 def _alone(view: RolloutView) -> tuple[Action, ...]:
@@ -256,6 +285,8 @@ def _execute(view: RolloutView) -> tuple[Action, ...]:
         return (Wait(f"{len(live)} step(s) are running"),)
     if all(step.status in FINISHED_STEP for step in view.steps):
         return _review(view)
+    if asking := [step.index for step in view.steps if step.status == StepStatus.ASKING]:
+        return (Wait(f"steps {asking} wait for a person's answer"),)
     blocked = [step.index for step in view.steps if step.status not in FINISHED_STEP]
     return (Finish(RolloutStatus.FAILED, f"steps {blocked} can never start: what they depend on did not succeed"),)
 
@@ -425,6 +456,7 @@ _PHASES = (
     (RolloutStatus.RUNNING, GoalStatus.RUNNING),
     (RolloutStatus.PLANNING, GoalStatus.PLANNING),
     (RolloutStatus.QUEUED, GoalStatus.QUEUED),
+    (RolloutStatus.AWAITING_APPROVAL, GoalStatus.AWAITING_APPROVAL),
 )
 
 

@@ -44,6 +44,7 @@ def packet(told: Story) -> dict[str, Any]:
         "tried": [{"rollout": r["number"], **_tried(run)} for r in told["rollouts"] for run in r["runs"]],
         "reviews": [{"rollout": r["number"], **review} for r in told["rollouts"] for review in r["reviews"]],
         "cost": told["cost"],
+        "approvals": list(told.get("approvals", ())),
         "open_questions": open_questions(told),
         "go_on": go_on(told),
     }
@@ -126,6 +127,7 @@ def open_questions(told: Story) -> list[str]:
         *(_of_steps(rollout) if rollout is not None and told["status"] != "succeeded" else ()),
         *(_of_reviews(rollout) if rollout is not None else ()),
         *_of_money(told["cost"]),
+        *_of_people(told),
         *(["The engine itself failed on this goal: see `stuck` in its JSON."] if told["stuck"] else []),
     ]
 
@@ -174,6 +176,13 @@ def _of_money(cost: Mapping[str, Any]) -> Iterator[str]:
         yield f"The provider billed {cost['overrun_tokens']} tokens more than were asked for."
 
 
+def _of_people(told: Story) -> Iterator[str]:
+    for one in told.get("approvals", ()):
+        if one["status"] == "waiting":
+            asks = "; ".join(one["asks"]) or "the goal was to stop after its plan"
+            yield f"Plan r{one['revision']} ({one['plan_sha256'][:12]}) waits for a person: {_line(asks)}"
+
+
 # ---- how to go on
 
 
@@ -183,11 +192,23 @@ def go_on(told: Story) -> list[dict[str, str]]:
     if status == "paused":
         cap = f" --max-{told['paused_cap']} N" if told["paused_cap"] else ""
         return [_way("go on from where it stands", f"manage.py goal resume {name}{cap}"), *_look(told)]
+    if status == "awaiting_approval":
+        return [way for one in told.get("approvals", ()) if one["status"] == "waiting" for way in _decide(name, one)]
     if status not in ENDED:
         return [_way("watch it", f"manage.py goal watch {name}")]
     if status == "succeeded":
         return [*_look(told), _way("take the result", f"manage.py goal apply {name}")]
     return [_way("try again what is not finished", f"manage.py goal retry {name}"), *_again_from(told), *_look(told)]
+
+
+def _decide(name: str, approval: Mapping[str, Any]) -> list[dict[str, str]]:
+    sha = approval["plan_sha256"][:12]
+    yes = f"goal run-plan {name}" if approval["run_only"] else f"goal approve {name} --plan {sha}"
+    return [
+        _way("let it work by this plan", f"manage.py {yes}"),
+        _way("have it planned again", f"manage.py goal reject {name} --plan {sha} --reason WHY"),
+        _way("change the plan", f"manage.py goal edit-plan {name} --plan {sha} --file PLAN.json"),
+    ]
 
 
 def _again_from(told: Story) -> list[dict[str, str]]:
@@ -242,6 +263,7 @@ def _sections(handed: Mapping[str, Any]) -> Iterator[str]:
     yield from _heading("Result", _result_lines(handed["result"]), "Nothing was committed.")
     yield from _heading("Plans", [line for plan in handed["plans"] for line in _plan_lines(plan)], "No plan was made.")
     yield from _heading("What was tried", [_tried_line(run) for run in handed["tried"]], "Nothing yet.")
+    yield from _heading("Decisions", [_decision_line(one) for one in handed["approvals"]], "Nobody was asked.")
     yield from _heading("Reviews", [_review_line(review) for review in handed["reviews"]], "None.")
     yield from _heading("Cost", _cost_lines(handed["cost"]))
 
@@ -287,6 +309,13 @@ def _review_line(review: Mapping[str, Any]) -> str:
     cited = f", evidence {_prose(', '.join(map(str, review['evidence'])))}" if review["evidence"] else ""
     said = _prose(_line(review["reasoning"], 400))
     return f"rollout {review['rollout']}: {review['action']}, confidence {review['confidence']:.0%}{cited}: {said}"
+
+
+def _decision_line(one: Mapping[str, Any]) -> str:
+    asks = _prose("; ".join(one["asks"]) or "it was to stop after its plan")
+    who = f" by {_prose(one['by'])}" if one["by"] else ""
+    why = f": {_prose(_line(one['reason']))}" if one["reason"] else ""
+    return f"plan r{one['revision']}, {_code(one['plan_sha256'][:12])} ({asks}): {one['status']}{who}{why}"
 
 
 def _cost_lines(cost: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ class GoalStatus(TextChoices):
 class RolloutStatus(TextChoices):
     QUEUED = "queued", "queued"
     PLANNING = "planning", "planning"
+    AWAITING_APPROVAL = "awaiting_approval", "awaiting approval"
     RUNNING = "running", "running"
     REVIEWING = "reviewing", "reviewing"
     CANCELLING = "cancelling", "cancelling"
@@ -31,10 +32,11 @@ class RolloutStatus(TextChoices):
 
 
 class StepStatus(TextChoices):
-    """A step has no *running*: that is the status of its live Run, not stored twice."""
+    """A step has no *running*: that is the status of its live Run, not stored twice. `asking`: a person has to answer first."""
 
     PENDING = "pending", "pending"
     QUEUED = "queued", "queued"
+    ASKING = "asking", "asking"
     SUCCEEDED = "succeeded", "succeeded"
     FAILED = "failed", "failed"
     SKIPPED = "skipped", "skipped"
@@ -47,6 +49,7 @@ class RunStatus(TextChoices):
     SUCCEEDED = "succeeded", "succeeded"
     FAILED = "failed", "failed (the work said no)"
     ERRORED = "errored", "errored (we broke)"
+    ASKED = "asked", "asked a person"
     CANCELLED = "cancelled", "cancelled"
 
 
@@ -100,11 +103,28 @@ class ReviewedBy(TextChoices):
     LLM_THEN_HUMAN = "llm_then_human", "the reviewer, then a person"
 
 
+class ApprovalStatus(TextChoices):
+    WAITING = "waiting", "waits"
+    APPROVED = "approved", "approved"
+    REJECTED = "rejected", "rejected"
+    EXPIRED = "expired", "expired: nobody decided in time"
+    REPLACED = "replaced", "replaced: the plan was edited"
+    WITHDRAWN = "withdrawn", "withdrawn: its goal ended"
+
+
+class QuestionStatus(TextChoices):
+    WAITING = "waiting", "waits"
+    ANSWERED = "answered", "answered"
+    EXPIRED = "expired", "expired: nobody answered in time"
+    WITHDRAWN = "withdrawn", "withdrawn: nobody needs the answer any more"
+
+
 class PlanOrigin(TextChoices):
     PLANNER = "planner", "planner"
     REVIEW = "review", "a review's verdict"
     RETRY = "retry", "retry of an earlier goal"
     GIVEN = "given", "given by the caller"
+    PERSON = "person", "edited by a person"
 
 
 class CheckPhase(TextChoices):
@@ -187,8 +207,9 @@ MOVES: dict[str, dict[str, frozenset[str]]] = {
     "rollout": _moves(
         RolloutStatus,
         {
-            "queued": "planning running reviewing cancelling failed cancelled",
-            "planning": "running reviewing cancelling succeeded failed cancelled",
+            "queued": "planning awaiting_approval running reviewing cancelling failed cancelled",
+            "planning": "awaiting_approval running reviewing cancelling succeeded failed cancelled",
+            "awaiting_approval": "planning running reviewing cancelling succeeded failed cancelled",
             "running": "planning reviewing cancelling succeeded failed cancelled",
             "reviewing": "planning running cancelling succeeded failed cancelled",
             "cancelling": "cancelled",
@@ -196,16 +217,22 @@ MOVES: dict[str, dict[str, frozenset[str]]] = {
     ),
     "step": _moves(
         StepStatus,
-        {"pending": "queued skipped cancelled", "queued": "pending succeeded failed skipped cancelled"},
+        {
+            "pending": "queued succeeded skipped cancelled",
+            "queued": "pending asking succeeded failed skipped cancelled",
+            "asking": "queued succeeded failed skipped cancelled",
+        },
     ),
     "run": _moves(
         RunStatus,
         {
             "queued": "running cancelled",
             # back to queued: the lease expired, or a draining worker gave the run back
-            "running": "queued succeeded failed errored cancelled",
+            "running": "queued succeeded failed errored asked cancelled",
         },
     ),
+    "approval": _moves(ApprovalStatus, {"waiting": "approved rejected expired replaced withdrawn"}),
+    "question": _moves(QuestionStatus, {"waiting": "answered expired withdrawn"}),
     "breaker": _moves(
         BreakerStatus,
         {"closed": "closed open", "open": "open half_open closed", "half_open": "half_open open closed"},

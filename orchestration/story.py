@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from .cancelling import may_force, unconfirmed
 from .errors import BadInput, NotFound
-from .models import Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step, Worker
+from .models import Approval, Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step, Worker
 from .proof import Proof
 from .selectors.cancelling import cancel_proof, stopping_since
 from .selectors.goal_page import why_of
@@ -113,6 +113,26 @@ def handed_over(goal: Goal) -> dict[str, Any]:
         "rollouts": [_rollout(rollout, overs) for rollout in rollouts],
         "proof": [shown_proof(proof) for proof in proofs_of(goal)],
         "cost": cost(goal),
+        "plan_only": goal.plan_only,
+        "approvals": [approval(row) for row in approvals(goal)],
+    }
+
+
+def approvals(goal: Goal) -> Sequence[Approval]:
+    """Oldest first."""
+    return list(Approval.objects.filter(goal=goal).select_related("rollout", "plan").order_by("created_at"))
+
+
+def approval(row: Approval) -> dict[str, Any]:
+    names = ("status", "asks", "run_only", "four_eyes", "on_expiry", "by", "reason")
+    return {
+        "id": str(row.pk),
+        "rollout": row.rollout.number,
+        "revision": row.plan.revision,
+        "plan_sha256": row.plan_sha256,
+        **{name: getattr(row, name) for name in names},
+        "expires_at": row.expires_at.isoformat() if row.expires_at else "",
+        "decided_at": row.ended_at.isoformat() if row.ended_at else "",
     }
 
 

@@ -24,6 +24,7 @@ ENDS = {
 GOAL = {
     "queued": "Goes on",
     "planning": "Planning begins",
+    "awaiting_approval": "Waits for a person to approve its plan",
     "running": "Steps begin",
     "reviewing": "The review begins",
     "paused": "Paused",
@@ -133,6 +134,9 @@ TELLERS: dict[str, Callable[[str, str, str, str, Mapping[str, Any]], str]] = {
     "plan.recorded": _plan,
     "check.ran": _check,
     "review.recorded": _review,
+    "approval.asked": lambda subject, old, new, reason, data: _with(f"A person must look at {subject}", reason),
+    "approval.status": lambda subject, old, new, reason, data: _with(f"The {subject} is {new}", reason),
+    "plan.edited": lambda subject, old, new, reason, data: _with(f"Edited into {subject}", reason),
     "journal.diverged": _named("The work took another way than its record"),
     "repository.warning": _named("About the repository"),
     "branch.refused": _named("No branch was made"),

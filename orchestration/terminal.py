@@ -63,6 +63,7 @@ def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     if told["paused_cap"]:
         yield f"  paused at its limit of {told['paused_cap']}; go on with:"
         yield f"    manage.py goal resume {told['id'][:8]} --max-{told['paused_cap']} N"
+    yield from _decisions(told, paint)
     if told["stuck"]:
         yield f"  STUCK, the engine itself failed: {plain(told['stuck'].strip().splitlines()[-1], 400)}"
     yield from _cancel(told, paint)
@@ -75,6 +76,18 @@ def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     yield ""
     yield paint.strong("Events")
     yield from (f"  {row['at'][11:19]} {row['seq']:3} {event_line(row, paint)}" for row in told["events"])
+
+
+def _decisions(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    """What people were asked about its plans, and what they said."""
+    marks = {"approved": "passed", "waiting": "queued"}
+    for one in told["approvals"]:
+        asks = "; ".join(one["asks"]) or "it was to stop after its plan"
+        who = f" by {one['by']}" if one["by"] else ""
+        why = f": {one['reason']}" if one["reason"] else ""
+        mark = paint.mark(marks.get(one["status"], "failed"))
+        which = f"plan r{one['revision']} ({one['plan_sha256'][:12]})"
+        yield f"  {mark} {which}, {plain(asks, 300)}: {one['status']} {plain(who, 60)}{plain(why, 300)}"
 
 
 def _cancel(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:

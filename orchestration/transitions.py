@@ -31,14 +31,14 @@ from django.utils import timezone
 
 from . import dispatch
 from .errors import IllegalMove, NotFound
-from .models import Breaker, Call, Event, Goal, Rollout, Run, Step
+from .models import Approval, Breaker, Call, Event, Goal, Question, Rollout, Run, Step
 from .prepared import Prepared, plain
 from .states import MOVES, CallStatus, terminal
 from .writing import Plain, Statement, Writes
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Row = Goal | Rollout | Step | Run
+Row = Goal | Rollout | Step | Run | Approval | Question
 TRANSACTION_TRIES = 3
 NO_WRITE = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK")
 NOT_LOADED: Any = object()  # a column that was deferred when its row was read
@@ -106,7 +106,7 @@ class Change:
             raise IllegalMove(f"{subject(row)} cannot go from {old} to {to}")
         if "ended_at" not in fields and to in terminal(noun):
             fields["ended_at"] = timezone.now()
-        if reason and noun != "run":
+        if reason and noun not in ("run", "question"):
             fields["reason"] = reason
         fence = {"fence": row.fence} if isinstance(row, Run) else {}
         if id(row) in self._held:

@@ -8,6 +8,7 @@ from django.urls import path
 from .views import (
     access,
     appearance,
+    approvals,
     files,
     goal,
     goal_actions,
@@ -45,6 +46,9 @@ urlpatterns = [
     path("goals/<uuid:goal_id>/act/<slug:verb>/", goal_actions.act, name="goal-act"),
     path("goals/<uuid:goal_id>/steps/<int:rollout>-<int:revision>-<int:index>/", step.step, name="step-detail"),
     path("goals/<uuid:goal_id>/runs/<uuid:run_id>/", step.run, name="run-detail"),
+    path("approvals/", approvals.approval_list, name="approval-list"),
+    path("approvals/<uuid:approval_id>/", approvals.approval_detail, name="approval-detail"),
+    path("approvals/<uuid:approval_id>/<slug:verb>/", approvals.decide, name="approval-decide"),
     path("repositories/", repositories.repository_list, name="repository-list"),
     path("teams/", teams.team_list, name="team-list"),
     path("teams/<uuid:team_id>/", teams.team_detail, name="team-detail"),

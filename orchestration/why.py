@@ -46,6 +46,8 @@ class Facts:
     deadline: str = ""  # a clock time, if its hours count already
     decided: bool = False  # a rollout won, the others are being stopped
     finishes: bool = False  # paused, and what runs goes on to its own end
+    asks: str = ""  # why a person must look at its plan
+    until: str = ""  # when that expires, and what happens then
     unconfirmed: int = 0  # things of a cancelled goal that nobody has confirmed to be over
 
 
@@ -58,7 +60,7 @@ def why(facts: Facts) -> str:
         )
     tellers = {
         GoalStatus.DRAFT: lambda f: "It is a draft: nobody has started it yet.",
-        GoalStatus.AWAITING_APPROVAL: lambda f: "It waits until somebody approves its plan.",
+        GoalStatus.AWAITING_APPROVAL: _awaiting,
         GoalStatus.PAUSED: _paused,
         GoalStatus.CANCELLING: _cancelling,
         GoalStatus.SUCCEEDED: _succeeded,
@@ -119,6 +121,14 @@ def _held(held: Sequence[LiveRun]) -> str:
 
 def _after(run: LiveRun) -> str:
     return f" broke ({run.last_error}) and" if run.last_error else ""
+
+
+def _awaiting(facts: Facts) -> str:
+    if not facts.asks:
+        return f"It waits until somebody approves its plan.{f' {facts.until}' if facts.until else ''}"
+    return (
+        f"It waits until somebody approves its plan: {_sentence(facts.asks)}{f' {facts.until}' if facts.until else ''}"
+    )
 
 
 def _paused(facts: Facts) -> str:

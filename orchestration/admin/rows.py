@@ -58,6 +58,29 @@ listed(
     related="rollout",
 )
 listed(
+    models.Approval,
+    "__str__ goal status asks by reason expires_at created_at",
+    search="goal__id plan_sha256 by reason",
+    filters="status",
+    related="goal",
+)
+listed(
+    models.Question,
+    "text goal step status answer by expires_at created_at",
+    search="goal__id text by",
+    filters="status",
+    related="goal step",
+)
+listed(
+    models.Message,
+    "goal number to text by created_at",
+    search="goal__id text by",
+    filters="to",
+    related="goal",
+    below="tellings",
+)
+listed(models.Telling, "message run turn place", search="run__id", related="message run")
+listed(
     models.Event,
     "goal seq kind subject old new by reason at",
     search="goal__id subject reason",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import django_filters
 
-from ..models import Artifact, Call, Event, Membership, Plan, RecurringGoal, Review, Rollout, Run, Step
-from ..states import CallKind, CallStatus, Queue, RolloutStatus, RunKind, RunStatus, StepStatus
+from ..models import Approval, Artifact, Call, Event, Membership, Plan, RecurringGoal, Review, Rollout, Run, Step
+from ..states import ApprovalStatus, CallKind, CallStatus, Queue, RolloutStatus, RunKind, RunStatus, StepStatus
 
 MOST = 2**31 - 1  # what both databases can compare an event's number with
 
@@ -87,6 +87,14 @@ class GoalEventFilter(django_filters.FilterSet):  # type: ignore[misc]  # no stu
 
 class EventFilter(GoalEventFilter):
     goal = _of_goal("goal_id")
+
+
+class ApprovalFilter(OfGoal):
+    status = django_filters.MultipleChoiceFilter(choices=ApprovalStatus.choices)
+
+    class Meta:
+        model = Approval
+        fields: list[str] = []
 
 
 class ArtifactFilter(OfGoal):

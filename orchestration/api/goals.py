@@ -35,6 +35,7 @@ from .serializers.goals import (
     GoalInput,
     GoalSummary,
     Handover,
+    Nothing,
     PauseInput,
     PickInput,
     ResumeInput,
@@ -62,6 +63,7 @@ class Goals(Collection):
         "resume": Action.RESUME,
         "retry": Action.RETRY,
         "pick": Action.PICK,
+        "run_plan": Action.RESUME,
         "events": Action.SEE,
         "result_patch": Action.SEE,
         "bundle": Action.SEE,
@@ -117,6 +119,14 @@ class Goals(Collection):
         goal, asked = self.get_object(), checked(PickInput, request)
         picked = services.pick_rollout(goal.pk, asked["rollout"], reason=asked["reason"], by=name_of(request))
         return Response(GoalDetail(picked).data)
+
+    @docs.changes(Nothing, GoalDetail, "Go on with a plan-only goal, by the plan that it has: no second planning call.")
+    @action(detail=True, methods=["post"], url_path="run-plan", url_name="run-plan")
+    def run_plan(self, request: Request, pk: UUID) -> Response:
+        goal = self.get_object()
+        checked(Nothing, request)
+        services.run_plan(goal.pk, by=name_of(request))
+        return Response(GoalDetail(self.get_object()).data)
 
     @docs.event_stream
     @action(

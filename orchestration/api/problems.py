@@ -15,7 +15,16 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
 
-from ..errors import BadInput, IllegalMove, KeyReused, NotAllowed, NotFound, OrchestrationError, RequestInFlight
+from ..errors import (
+    BadInput,
+    IllegalMove,
+    KeyReused,
+    NotAllowed,
+    NotFound,
+    OrchestrationError,
+    RequestInFlight,
+    StaleApproval,
+)
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -27,6 +36,7 @@ IN_FLIGHT_AGAIN = 1
 KINDS: tuple[tuple[type[Exception], int, str], ...] = (
     (KeyReused, 422, "idempotency-key-reused"),
     (RequestInFlight, 409, "request-in-flight"),
+    (StaleApproval, 409, "stale-approval"),
     (IllegalMove, 409, "illegal-move"),
     (NotAllowed, 403, "forbidden"),
     (NotFound, 404, "not-found"),

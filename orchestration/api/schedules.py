@@ -23,13 +23,8 @@ from .goals import accepted, name_of, repository_in
 from .idempotency import once
 from .permissions import READS
 from .rows import Collection, checked
-from .serializers.fields import Input
-from .serializers.goals import GoalDetail, ReasonInput
+from .serializers.goals import GoalDetail, Nothing, ReasonInput
 from .serializers.schedules import ScheduleChange, ScheduleInput, ScheduleOut
-
-
-class Nothing(Input):
-    """No field at all."""
 
 
 class Schedules(Collection):

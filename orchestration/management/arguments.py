@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from orchestration.diversity import HINTS, parse
+from orchestration.policies import ON_EXPIRY, POLICIES
 from orchestration.states import ReviewedBy, ReviewWhen, Strategy
 
 HELP = (
@@ -62,6 +63,8 @@ def add_subcommands(parser: CommandParser) -> None:
     submit.add_argument(
         "--ask-below", type=float, default=None, metavar="0…1", help="a verdict with less confidence waits for a person"
     )
+    add_approval(submit)
+    submit.add_argument("--plan-only", action="store_true", help="stop after the plan, until `goal run-plan`")
     listed = _verb(verbs, "list", "The newest goals.", "goal list --limit 5")
     listed.add_argument("--limit", type=_positive, default=20, metavar="N", help="at most so many (20)")
     add_team(listed)
@@ -121,6 +124,7 @@ def add_subcommands(parser: CommandParser) -> None:
     pick.add_argument("--reason", required=True, help="kept among the events, and shown")
     for parser_of in (pause, resume):
         parser_of.add_argument("--reason", default="", help="kept among the events")
+    add_people(verbs)
     applied = _verb(verbs, "apply", "Put a goal's patch on a work tree.", "goal apply last", goal=True)
     applied.add_argument("--to", default="", metavar="FOLDER", help="another work tree than the goal's repository")
     applied.add_argument("--print", action="store_true", help="print the patch instead")
@@ -159,6 +163,65 @@ def _variation(text: str) -> dict[str, Any]:
         return parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def add_approval(parser: argparse.ArgumentParser) -> None:
+    """When a person must look at the plans."""
+    parser.add_argument(
+        "--approve",
+        choices=POLICIES,
+        dest="approval",
+        default=None,
+        help="ask a person about every plan, or about those that touch protected paths or the network (never)",
+    )
+    parser.add_argument("--approve-above", metavar="USD", help="ask when the forecast is above it, or is not known")
+    parser.add_argument(
+        "--protect", action="append", metavar="GLOB", help="a protected path; repeat for more (default: a list of ours)"
+    )
+    parser.add_argument("--four-eyes", action="store_true", default=None, help="not the one who wanted it may approve")
+    parser.add_argument("--approval-hours", type=int, metavar="N", help="a decision is waited for so long (72)")
+    parser.add_argument(
+        "--on-expiry", choices=ON_EXPIRY, help="what happens when nobody decides: the goal ends (reject), or pauses"
+    )
+
+
+def approval_of(options: dict[str, Any]) -> dict[str, Any]:
+    """The approval policy that was typed, in the words of `submit_goal`."""
+    words = {"policy": "approval", "above_usd": "approve_above", "protected": "protect", "four_eyes": "four_eyes"}
+    words |= {"hours": "approval_hours", "on_expiry": "on_expiry"}
+    return {name: options[word] for name, word in words.items() if options.get(word) is not None}
+
+
+def add_people(verbs: Any) -> None:
+    """What a person says about a plan."""
+    approve = _verb(
+        verbs, "approve", "Approve the plan with this hash.", "goal approve last --plan 1a2b3c4d5e6f", goal=True
+    )
+    reject = _verb(
+        verbs,
+        "reject",
+        "Reject a plan: it is planned again, and the planner is told why.",
+        "goal reject last --plan 1a2b3c4d5e6f --reason 'leave the tests alone'",
+        goal=True,
+    )
+    edit = _verb(
+        verbs,
+        "edit-plan",
+        "Put another plan in the place of the one that waits (--print shows it as JSON).",
+        "goal edit-plan last --print > plan.json; $EDITOR plan.json; goal edit-plan last --plan 1a2b3c4d --file plan.json",
+        goal=True,
+    )
+    run = _verb(
+        verbs, "run-plan", "Go on with a plan-only goal, by the plan that it has.", "goal run-plan last", goal=True
+    )
+    for parser in (approve, reject, edit):
+        parser.add_argument("--plan", default="", metavar="SHA256", help="its hash as you saw it, 8 characters or more")
+        parser.add_argument("--reason", default="", help="kept with the decision")
+    edit.add_argument("--file", default="", metavar="FILE", help="the plan as JSON (- for standard input)")
+    edit.add_argument("--print", action="store_true", help="print the plan that waits")
+    for parser in (approve, run):
+        parser.add_argument("--watch", action="store_true", help="follow it until it has ended")
+        parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop watching after so long")
 
 
 def add_team(parser: argparse.ArgumentParser | CommandParser) -> None:

@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 
 from orchestration.states import MissedPolicy, OverlapPolicy, Strategy
 
-from .arguments import LIMITS, add_team, add_variety, limits_of
+from .arguments import LIMITS, add_approval, add_team, add_variety, approval_of, limits_of
 
 HELP = "Goals that come back by the calendar. celery-beat ticks them (manage.py up runs it). Exit codes: 0 ok, 1 error, 2 usage."
 
@@ -37,6 +37,7 @@ def add_subcommands(parser: CommandParser) -> None:
     add.add_argument("--strategy", choices=Strategy.values, default=Strategy.EARLY_TERMINATION.value)
     add_variety(add)
     add.add_argument("--allow-check-edits", action="store_true")
+    add_approval(add)
     add.add_argument("--owner", default="", metavar="USER", help="whose goals they are in the panel")
     for name, limit in LIMITS.items():
         add.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help=f"each goal's limit of {limit}")
@@ -57,7 +58,7 @@ def wanted(options: dict[str, Any]) -> dict[str, Any]:
     same = ("name", "cron", "text", "zone", "overlap", "missed", "strategy", "diversity", "allow_check_edits")
     renamed = {"base_ref": "ref", "checks": "check", "rollouts_wanted": "rollouts", "stagger_seconds": "stagger"}
     told = {name: options[name] for name in same} | {column: options[word] for column, word in renamed.items()}
-    return told | {"limits": limits_of(options)}
+    return told | {"limits": limits_of(options), "approval": approval_of(options)}
 
 
 def _verb(verbs: Any, name: str, words: str, example: str) -> argparse.ArgumentParser:

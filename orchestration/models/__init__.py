@@ -9,6 +9,7 @@ from .checks import Check
 from .events import Event
 from .goals import Goal, Rollout
 from .installation import Installation, Lease, Worker
+from .people import Approval, Message, Question, Telling
 from .plans import Plan, Step
 from .repositories import Repository
 from .reviews import Review
@@ -18,6 +19,7 @@ from .teams import Membership, Team, TeamEvent
 
 __all__ = [
     "ApiToken",
+    "Approval",
     "Artifact",
     "Breaker",
     "Budget",
@@ -29,8 +31,10 @@ __all__ = [
     "Installation",
     "Lease",
     "Membership",
+    "Message",
     "Occurrence",
     "Plan",
+    "Question",
     "RecurringGoal",
     "Repository",
     "Review",
@@ -39,5 +43,6 @@ __all__ = [
     "Step",
     "Team",
     "TeamEvent",
+    "Telling",
     "Worker",
 ]

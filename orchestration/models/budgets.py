@@ -23,6 +23,9 @@ class Budget(models.Model):
     reserved_tokens = models.PositiveBigIntegerField(default=0)
     spent_tokens = models.PositiveBigIntegerField(default=0)
     overrun_tokens = models.PositiveBigIntegerField(default=0)
+    messages = models.PositiveIntegerField(
+        default=0, help_text="of people to the goal: no model call begins without having seen them"
+    )
 
     class Meta:
         constraints = [

@@ -67,10 +67,18 @@ class Goal(models.Model):
     only = models.CharField(
         max_length=10, choices=RunKind, blank=True, default="", help_text="one piece of work, called by hand as a task"
     )
+    approval = models.JSONField(
+        default=dict, blank=True, help_text="when a person must approve its plans (`policies.ApprovalPolicy`)"
+    )
+    plan_only = models.BooleanField(default=False, help_text="stops after its plan, until somebody runs it")
+    unverified_by = models.CharField(
+        max_length=200, blank=True, default="", help_text="who let it succeed against the review or the checks"
+    )
     task_id = models.CharField(
         max_length=64, null=True, blank=True, unique=True, help_text="the Celery task that asked for it by hand"
     )
     retry_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="retries")
+    follow_up_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="follow_ups")
     submitted_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="goals"
     )

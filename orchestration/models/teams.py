@@ -14,6 +14,7 @@ from .constraints import one_of
 class Team(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=60, unique=True)
+    four_eyes = models.BooleanField(default=False, help_text="who wanted a plan may not approve it")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -14,6 +14,7 @@ from django.db.models import Model, OuterRef, QuerySet, Subquery, Value
 from ..errors import BadInput, NotAllowed
 from ..models import (
     ApiToken,
+    Approval,
     Artifact,
     Budget,
     Call,
@@ -21,8 +22,10 @@ from ..models import (
     Event,
     Goal,
     Membership,
+    Message,
     Occurrence,
     Plan,
+    Question,
     RecurringGoal,
     Repository,
     Review,
@@ -31,6 +34,7 @@ from ..models import (
     Step,
     Team,
     TeamEvent,
+    Telling,
 )
 from ..roles import TABLE, Action, Role, may, refusal, roles_that_may
 
@@ -48,6 +52,10 @@ TEAM: dict[type[Model], str] = {
     Check: "goal__team",
     Budget: "goal__team",
     Artifact: "goal__team",
+    Approval: "goal__team",
+    Question: "goal__team",
+    Message: "goal__team",
+    Telling: "run__goal__team",
     Plan: "rollout__goal__team",
     Step: "rollout__goal__team",
     Review: "rollout__goal__team",
@@ -99,6 +107,14 @@ def reviews_for(user: Any) -> QuerySet[Review]:
 
 def events_for(user: Any) -> QuerySet[Event]:
     return visible(Event.objects.all(), user)
+
+
+def approvals_for(user: Any) -> QuerySet[Approval]:
+    return visible(Approval.objects.all(), user)
+
+
+def questions_for(user: Any) -> QuerySet[Question]:
+    return visible(Question.objects.all(), user)
 
 
 def artifacts_for(user: Any) -> QuerySet[Artifact]:

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from .. import flow
 from ..cancelling import holds
 from ..judging import same_again
-from ..models import Call, Check, Goal, Plan, Review, Rollout, Run, Step
+from ..models import Approval, Call, Check, Goal, Plan, Review, Rollout, Run, Step
 from ..prepared import Prepared
 from ..states import TERMINAL_ROLLOUT, CallStatus, GoalStatus, ReviewWhen, RolloutStatus, RunKind, RunStatus
 from .cancelling import cancel_proof
@@ -197,6 +197,7 @@ def rollout_view(seen: Picture, rollout: Any) -> flow.RolloutView:
         steps=tuple(_step_view(step) for step in seen.steps.get(rollout.pk, [])),
         runs=tuple(_run_view(run) for run in runs),
         verdict=_verdict_view(review, rollout) if review else None,
+        approval=_approval_view(rollout) if rollout.status == RolloutStatus.AWAITING_APPROVAL else None,
         planning=any(run.kind == RunKind.PLAN and run.status != RunStatus.CANCELLED for run in runs),
         review_each_step=seen.goal.review_when == ReviewWhen.EACH_STEP,
         only=seen.goal.only,
@@ -207,6 +208,11 @@ def rollout_view(seen: Picture, rollout: Any) -> flow.RolloutView:
         review_rounds=rollout.review_rounds,
         caps=flow.Caps(**settings.CAPS),
     )
+
+
+def _approval_view(rollout: Any) -> flow.ApprovalView | None:
+    newest = Approval.objects.filter(plan=rollout.newest_plan).order_by("created_at").last()
+    return None if newest is None else flow.ApprovalView(newest.status, newest.reason, newest.by)
 
 
 def _step_view(step: Step) -> flow.StepView:

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 from django.utils import timezone
 
-from ..models import Breaker, Check, Event, Goal, Rollout, Run, Worker
-from ..states import LIVE_RUN, GoalStatus, RunStatus
+from ..models import Approval, Breaker, Check, Event, Goal, Rollout, Run, Worker
+from ..states import LIVE_RUN, ApprovalStatus, GoalStatus, RunStatus
 from ..why import Facts, LiveRun
 from .outages import held_queues
 
@@ -29,6 +29,7 @@ def facts_of(
     act = Event.objects.filter(asked, goal=goal).order_by("-seq").first()
     ended = [(before, after) for before, after in checks if after is not None]
     cap = goal.paused_cap
+    waits = _waits(goal)
     return Facts(
         status=goal.status,
         reason=goal.reason,
@@ -47,8 +48,29 @@ def facts_of(
         said=act.reason if act else "",
         decided=goal.selected_id is not None,
         finishes=goal.finishes_running,
+        asks=_asks(waits),
+        until=_until(waits),
         unconfirmed=unconfirmed,
     )
+
+
+def _waits(goal: Goal) -> Approval | None:
+    if goal.status != GoalStatus.AWAITING_APPROVAL:
+        return None
+    return Approval.objects.filter(goal=goal, status=ApprovalStatus.WAITING).first()
+
+
+def _asks(approval: Approval | None) -> str:
+    if approval is None:
+        return ""
+    return "; ".join(approval.asks) or "it was to stop after its plan, and goes on when somebody runs it"
+
+
+def _until(approval: Approval | None) -> str:
+    if approval is None or approval.expires_at is None:
+        return ""
+    then = "the goal ends" if approval.on_expiry == "reject" else "the goal is paused"
+    return f"Without a decision {then} at {timezone.localtime(approval.expires_at):%Y-%m-%d %H:%M}."
 
 
 def _live(run: Run, runs: Sequence[Run], queues: set[str], held: Mapping[str, Breaker]) -> LiveRun:

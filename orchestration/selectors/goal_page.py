@@ -13,11 +13,20 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 
 from ..cancelling import Confirmation, may_force, unconfirmed
-from ..models import Artifact, Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step
+from ..models import Approval, Artifact, Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step
 from ..proof import Proof
 from ..rendering.graph import Graph, Vertex, draw
 from ..roles import Action, may
-from ..states import OPEN_ROLLOUT, CallKind, CheckPhase, GoalStatus, RolloutStatus, RunStatus, StepStatus
+from ..states import (
+    OPEN_ROLLOUT,
+    ApprovalStatus,
+    CallKind,
+    CheckPhase,
+    GoalStatus,
+    RolloutStatus,
+    RunStatus,
+    StepStatus,
+)
 from ..telling import QUIET
 from ..why import why
 from .access import goals_for, with_role
@@ -65,6 +74,7 @@ class GoalHead:
     counts: dict[str, int]
     cancel: Sequence[Confirmation]
     role: str | None = None
+    waits_for_approval: Any = None  # the id of the oldest one
 
     @property
     def seq(self) -> int:
@@ -101,6 +111,7 @@ class GoalHead:
             "resume": may(self.role, Action.RESUME) and status == GoalStatus.PAUSED,
             "retry": may(self.role, Action.RETRY) and over,
             "pick": may(self.role, Action.PICK) and bool(self.pickable),
+            "approve": may(self.role, Action.APPROVE),
         }
 
     @property
@@ -137,7 +148,16 @@ def goal_head(user: Any, goal_id: Any, *, rollout: int | None = None, revision: 
         counts=_counts(goal),
         cancel=cancel,
         role=goal.role,
+        waits_for_approval=_waiting_approval(goal),
     )
+
+
+def _waiting_approval(goal: Goal) -> Any:
+    """Asked for only where there can be one: most goals have no policy."""
+    if goal.is_terminal or not (goal.approval or goal.plan_only):
+        return None
+    waiting = Approval.objects.filter(goal=goal, status=ApprovalStatus.WAITING).order_by("created_at")
+    return waiting.values_list("pk", flat=True).first()
 
 
 def why_of(goal: Goal) -> str:

@@ -1,6 +1,7 @@
 """The verbs of the engine: each is one transaction (or one pass of many), and the only place where rows of the work are written."""
 
 from .advancing import advance_goal
+from .approving import Decision, approval_of, approve_plan, edit_plan, reject_plan, run_plan
 from .breaking import close_breaker, heard_from, probe, report_outage, wait_out
 from .claiming import claim, current_head, pull, still_mine
 from .controlling import cancel_goal, lose_sandbox, pause_goal, resume_goal, stand_down
@@ -35,10 +36,20 @@ from .scheduling import (
 )
 from .submitting import submit_goal, submit_piece
 from .sweeping import sweep, take_turn, wake_forgotten
-from .teams import add_member, change_role, create_team, default_team, member_of, remove_member, team_of_machine
+from .teams import (
+    add_member,
+    change_role,
+    create_team,
+    default_team,
+    member_of,
+    remove_member,
+    set_four_eyes,
+    team_of_machine,
+)
 
 __all__ = [
     "Base",
+    "Decision",
     "Examined",
     "HeadMoved",
     "Judged",
@@ -48,6 +59,8 @@ __all__ = [
     "add_member",
     "add_schedule",
     "advance_goal",
+    "approval_of",
+    "approve_plan",
     "artifact_id",
     "cancel_goal",
     "change_role",
@@ -58,6 +71,7 @@ __all__ = [
     "current_head",
     "default_team",
     "draft_of",
+    "edit_plan",
     "heard_from",
     "invite",
     "login_link",
@@ -79,6 +93,7 @@ __all__ = [
     "record_review",
     "record_step",
     "record_votes",
+    "reject_plan",
     "remove_member",
     "remove_schedule",
     "report_outage",
@@ -86,6 +101,8 @@ __all__ = [
     "resume_schedule",
     "retry_goal",
     "run_now",
+    "run_plan",
+    "set_four_eyes",
     "stand_down",
     "still_mine",
     "submit_due_goals",

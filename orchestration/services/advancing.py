@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from .. import flow, scoring, selectors
 from ..hotpath import lose_abandoned_calls
-from ..models import Budget, Goal, Review, Rollout, Run, Step
+from ..models import Approval, Budget, Goal, Review, Rollout, Run, Step
 from ..selectors import Picture
 from ..selectors.candidates import work_of
 from ..states import (
@@ -23,6 +23,7 @@ from ..states import (
     TERMINAL_GOAL,
     TERMINAL_ROLLOUT,
     TERMINAL_STEP,
+    ApprovalStatus,
     GoalStatus,
     RolloutStatus,
     RunKind,
@@ -178,7 +179,7 @@ def _queue(
     """A new queued run, and a worker woken for it unless it has to wait first."""
     runs = seen.runs[rollout.pk]
     same = [run for run in runs if run.kind == kind and run.step_id == (step.pk if step else None)]
-    earlier = [run for run in same if run.revision == revision and run.status != RunStatus.CANCELLED]
+    earlier = [run for run in same if run.revision == revision and run.status not in flow.SAYS_NOTHING]
     run = Run(
         goal=change.goal,
         rollout=rollout,
@@ -220,6 +221,11 @@ def cancel_queued(change: Change, rollout: Rollout) -> None:
         change.move(run, RunStatus.CANCELLED)
 
 
+def withdraw_approvals(change: Change, rollout: Rollout) -> None:
+    for approval in Approval.objects.filter(rollout=rollout, status=ApprovalStatus.WAITING):
+        change.move(approval, ApprovalStatus.WITHDRAWN)
+
+
 def _finish(change: Change, rollout: Rollout, action: flow.Finish) -> None:
     """The rollout ends, and its leftovers with it."""
     for run in Run.objects.filter(rollout=rollout, status__in=LIVE_RUN):
@@ -227,6 +233,8 @@ def _finish(change: Change, rollout: Rollout, action: flow.Finish) -> None:
     for step in Step.objects.filter(plan__rollout=rollout).exclude(status__in=TERMINAL_STEP):
         if step.status in {StepStatus.PENDING, StepStatus.QUEUED}:
             change.move(step, StepStatus.CANCELLED)
+    if rollout.status == RolloutStatus.AWAITING_APPROVAL:
+        withdraw_approvals(change, rollout)
     compared = _compared(rollout, action) if change.goal.rollouts_wanted > 1 else {}
     change.move(rollout, action.status, reason=action.reason, verified=action.verified, **compared)
 

@@ -10,6 +10,7 @@ from typing import Any
 from agents.contracts import PlanDraft, StepDraft
 
 from .. import flow
+from ..errors import BadInput
 from ..models import Plan, Rollout, Step
 from ..states import FINISHED_STEP, PlanOrigin, StepStatus
 from ..transitions import Change
@@ -43,6 +44,20 @@ def carry_over(change: Change, rollout: Rollout, source: Sequence[Step], kept: C
     done = {step.pk for step in source if step.status in FINISHED_STEP} if kept is None else kept
     steps = [_copy(step, keep=step.pk in done) for step in source]
     return _insert(change, rollout, 1, steps, PlanOrigin.RETRY, "carried over from the goal that this one retries")
+
+
+def edited(change: Change, old: Plan, draft: PlanDraft) -> Plan:
+    """A person's new revision of a plan. What is done stays as it is. Raises BadInput where the draft changes that, or nothing."""
+    before = list(Step.objects.filter(plan=old).order_by("index"))
+    done = {step.index: step for step in before if step.status in FINISHED_STEP}
+    wanted = {step.index: step for step in draft.steps}
+    if changed := sorted(index for index, step in done.items() if wanted.get(index) != draft_of(step)):
+        raise BadInput(f"the steps {changed} are done already: leave them in the plan as they are")
+    if list(draft.steps) == [draft_of(step) for step in before]:
+        raise BadInput("the plan is the same as before: nothing was edited")
+    steps = [_copy(done[s.index], keep=True) if s.index in done else _step_of(s) for s in draft.steps]
+    summary = draft.summary or old.summary
+    return _insert(change, old.rollout, old.revision + 1, steps, PlanOrigin.PERSON, summary)
 
 
 def draft_of(step: Step) -> StepDraft:

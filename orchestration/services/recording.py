@@ -23,6 +23,7 @@ from ..selectors import Picture, fill_in, in_hand, keep
 from ..states import CheckPhase, PlanOrigin, RunKind, RunStatus, StepStatus
 from ..transitions import Change, Outdated, compared, locked, repeatable
 from .advancing import advance, look
+from .approving import ask_about
 from .claiming import completed, continuation, loaded
 from .planning import add_plan
 
@@ -100,7 +101,8 @@ def record_base(run: Run, base: Base) -> Goal:
 def record_plan(run: Run, draft: PlanDraft, successor: str = "") -> Run | None:
     with locked(run.goal_id, by=run.worker) as change:
         _close(change, run, RunStatus.SUCCEEDED, outcome={"steps": len(draft.steps)})
-        add_plan(change, run.rollout, run.revision, draft, PlanOrigin.PLANNER)
+        made = add_plan(change, run.rollout, run.revision, draft, PlanOrigin.PLANNER)
+        ask_about(change, made)
         change.add(value_row(artifact_id(run), draft.model_dump(mode="json"), goal=change.goal), or_leave=True)
         following = _advance(change, run, successor)
     return loaded(following)

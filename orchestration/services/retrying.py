@@ -13,6 +13,7 @@ from ..models import Check, Event, Goal, Plan, Rollout, Run, Step
 from ..states import FINISHED_STEP, CheckPhase, RunStatus, StepStatus
 from ..transitions import Change, locked, repeatable
 from .advancing import advance
+from .approving import ask_about
 from .planning import carry_over
 from .submitting import add_budget, add_rollouts, limits_of, limits_within
 
@@ -54,6 +55,8 @@ def retry_goal(
         "strategy",
         "diversity",
         "stagger_seconds",
+        "approval",
+        "plan_only",
     )
     with transaction.atomic():
         goal = Goal.objects.create(
@@ -157,4 +160,5 @@ def _carry(change: Change, old: Goal, source: Rollout, head: str, kept: set[Any]
     Rollout.objects.filter(pk=first.pk).update(
         head=head, head_bundle=None if head == old.base_sha else source.head_bundle
     )
-    carry_over(change, first, list(newest.steps.order_by("index")), kept)
+    plan = carry_over(change, first, list(newest.steps.order_by("index")), kept)
+    ask_about(change, plan)

@@ -13,7 +13,7 @@ from ..schedule import BadSchedule, next_times, parse_cron, zone_of
 from ..states import MissedPolicy, OverlapPolicy
 from .cleaning import clean_checks, clean_context, clean_line, clean_text
 from .repositories import find_place
-from .submitting import check_diversity, check_limits, check_rollouts, check_stagger, check_strategy
+from .submitting import check_approval, check_diversity, check_limits, check_rollouts, check_stagger, check_strategy
 
 MOST_ROLLOUTS = 16  # whether they fit the number of rollouts is known when a goal is made
 
@@ -31,6 +31,7 @@ CLEANERS: dict[str, Callable[[Any], Any]] = {
     "diversity": lambda value: [one.told() for one in check_diversity(value, MOST_ROLLOUTS)],
     "stagger_seconds": lambda value: check_stagger(value, MOST_ROLLOUTS),
     "allow_check_edits": bool,
+    "approval": check_approval,
     "overlap": lambda value: _one_of(value, OverlapPolicy, "overlap policy"),
     "missed": lambda value: _one_of(value, MissedPolicy, "policy for missed times"),
 }

@@ -15,6 +15,7 @@ from ..budget import Limits
 from ..diversity import Variation, cleaned, spread
 from ..errors import BadInput
 from ..models import Budget, Goal, Rollout, Team
+from ..policies import policy_of
 from ..roles import Action
 from ..states import PlanOrigin, ReviewedBy, ReviewWhen, RunKind, Strategy
 from ..transitions import locked, repeatable
@@ -54,6 +55,8 @@ class Wish:
     allow_check_edits: bool = False
     review: ReviewPolicy = ReviewPolicy()
     origin: str = "shell"
+    approval: dict[str, Any] = field(default_factory=dict)
+    plan_only: bool = False
     only: str = ""
     task_id: str | None = None
 
@@ -73,6 +76,8 @@ def submit_goal(
     stagger: int | None = None,
     allow_check_edits: bool = False,
     review: Mapping[str, Any] | None = None,
+    approval: Mapping[str, Any] | None = None,
+    plan_only: bool = False,
     setup: str = "",
     toolchain: Sequence[str] = (),
     origin: str = "shell",
@@ -82,6 +87,7 @@ def submit_goal(
 ) -> Goal:
     """Make a goal and its first run; returns at once.
 
+    `approval`: when a person must approve its plans (`policies.ApprovalPolicy`); `plan_only`: it stops after its plan.
     `checks`: commands that prove it; `hidden_checks` are told to the reviewer alone.
     `review`: when (`review_when`), by whom (`reviewed_by`) and below which confidence a person is asked (`ask_below`, 0 to 1).
     `diversity`: how the rollouts differ, one after the other: hint, temperature, model. `stagger`: each starts so many seconds after
@@ -105,6 +111,8 @@ def submit_goal(
         stagger=check_stagger(stagger, rollouts),
         allow_check_edits=bool(allow_check_edits),
         review=check_review(review),
+        approval=check_approval(approval),
+        plan_only=bool(plan_only),
         origin=origin,
     )
     if (setup or toolchain) and not (allow_repo and repo):
@@ -155,6 +163,8 @@ def _submit(
             strategy=wish.strategy,
             diversity=[variation.told() for variation in wish.diversity],
             stagger_seconds=wish.stagger,
+            approval=wish.approval,
+            plan_only=wish.plan_only,
             origin=wish.origin,
             only=wish.only,
             task_id=wish.task_id,
@@ -206,6 +216,14 @@ def limits_within(given: Mapping[str, int] | None) -> Limits:
 def limits_of(goal: Goal) -> Limits:
     budget = Budget.objects.get(goal=goal)
     return Limits(budget.max_calls, budget.max_tokens, budget.max_commands, budget.max_seconds)
+
+
+def check_approval(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """An approval policy that somebody gave, as it is stored."""
+    try:
+        return policy_of(given).stored()
+    except (ValueError, TypeError) as error:
+        raise BadInput(str(error)) from error
 
 
 def check_rollouts(rollouts: object) -> int:

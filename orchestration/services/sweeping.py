@@ -16,10 +16,11 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from .. import dispatch
-from ..models import Artifact, Goal, Lease, Rollout, Run, Worker
-from ..states import LIVE_RUN, OPEN_GOAL, OPEN_ROLLOUT, TERMINAL_ROLLOUT, GoalStatus, RunStatus
+from ..models import Approval, Artifact, Goal, Lease, Rollout, Run, Worker
+from ..states import LIVE_RUN, OPEN_GOAL, OPEN_ROLLOUT, TERMINAL_ROLLOUT, ApprovalStatus, GoalStatus, RunStatus
 from ..transitions import locked, repeatable
 from .advancing import advance, advance_goal
+from .approving import expire_approval
 from .controlling import count_loss, pause_goal
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ def sweep() -> dict[str, int]:
         "goals_paused": _each(
             _overdue_goals(), lambda pk: bool(pause_goal(pk, cap="seconds", reason="its hours are used"))
         ),
+        "approvals": _each(_expired_approvals(), expire_approval),
         "advanced": _each(_idle_goals(), lambda pk: advance_goal(pk) is None),
         "woken": wake_forgotten(),
     }
@@ -119,8 +121,13 @@ def _overrun(run_pk: Any) -> bool:
 # ---- goals
 
 
+def _expired_approvals() -> Iterable[Any]:
+    late = Approval.objects.filter(status=ApprovalStatus.WAITING, expires_at__lt=Now(), goal__cancelled_at=None)
+    return late.exclude(goal__status=GoalStatus.PAUSED).values_list("pk", flat=True)[:MOST_AT_ONCE]
+
+
 def _overdue_goals() -> Iterable[Any]:
-    working = OPEN_GOAL - {GoalStatus.PAUSED, GoalStatus.CANCELLING}
+    working = OPEN_GOAL - {GoalStatus.PAUSED, GoalStatus.CANCELLING, GoalStatus.AWAITING_APPROVAL}
     overdue = Goal.objects.filter(status__in=working, deadline_at__lt=Now(), cancelled_at__isnull=True)
     return overdue.values_list("pk", flat=True)[:MOST_AT_ONCE]
 
@@ -130,7 +137,8 @@ def _idle_goals() -> Iterable[Any]:
     live = Run.objects.filter(rollout=OuterRef("pk"), status__in=LIVE_RUN)
     idle = Rollout.objects.filter(~Exists(live), goal=OuterRef("pk"), status__in=OPEN_ROLLOUT)
     ended = ~Exists(Rollout.objects.filter(goal=OuterRef("pk")).exclude(status__in=TERMINAL_ROLLOUT))
-    goals = Goal.objects.filter(Exists(idle) | ended, status__in=OPEN_GOAL).exclude(status=GoalStatus.PAUSED)
+    goals = Goal.objects.filter(Exists(idle) | ended, status__in=OPEN_GOAL)
+    goals = goals.exclude(status__in=(GoalStatus.PAUSED, GoalStatus.AWAITING_APPROVAL))
     return goals.values_list("pk", flat=True)[:MOST_AT_ONCE]
 
 

@@ -62,6 +62,16 @@ def create_team(name: str, *, admin: Any = None, by: str) -> Team:
 
 
 @repeatable
+def set_four_eyes(team: Team, wanted: bool, *, by: str) -> Team:
+    """May who wanted a plan approve it? Counts for the plans that are asked about from now on."""
+    with transaction.atomic():
+        if Team.objects.filter(pk=team.pk).exclude(four_eyes=wanted).update(four_eyes=wanted):
+            _note(team, "team.four_eyes", by, new="on" if wanted else "off")
+        team.four_eyes = wanted
+        return team
+
+
+@repeatable
 def add_member(team: Team, user: Any, role: str, *, by: str) -> Membership:
     """`user`: a row, or a name. Raises BadInput for one who is in it already, and for a name that nobody has."""
     role, user = _role(role), _user(user)

@@ -32,9 +32,27 @@ ICONS = {
     "submitted": "check",
     "refused": "cross",
     "by_hand": "user",
+    "asking": "question",
+    "asked": "question",
+    "waiting": "hand",
+    "approved": "check",
+    "answered": "check",
+    "rejected": "cross",
+    "expired": "clock",
+    "replaced": "list",
+    "withdrawn": "slash",
 }
 WORDS = {"awaiting_approval": "Waits for approval", "errored": "Errored (we broke)", "by_hand": "Run by hand"}
+WORDS |= {"asking": "Waits for an answer", "asked": "Asked a person"}
 COLOURS = {"passed": "succeeded", "submitted": "succeeded", "refused": "failed", "by_hand": "neutral"}
+COLOURS |= {"asking": "question", "asked": "question", "waiting": "awaiting_approval", "approved": "succeeded"}
+COLOURS |= {
+    "answered": "succeeded",
+    "rejected": "failed",
+    "expired": "failed",
+    "replaced": "neutral",
+    "withdrawn": "neutral",
+}
 LIVE = frozenset({"planning", "running", "reviewing"})
 
 

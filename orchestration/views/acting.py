@@ -11,7 +11,16 @@ from django.http import Http404, HttpRequest
 
 from ..errors import NotAllowed
 from ..roles import Action
-from ..selectors.access import goals_for, members_for, require, require_somewhere, schedules_for, teams_for
+from ..selectors.access import (
+    TEAM,
+    approvals_for,
+    goals_for,
+    members_for,
+    require,
+    require_somewhere,
+    schedules_for,
+    teams_for,
+)
 
 View = TypeVar("View", bound=Callable[..., Any])
 OWN = "own"  # a person's own things, and what the installation shows to whoever may log in
@@ -19,6 +28,7 @@ Needs = Action | str | Mapping[str, Action]
 PANEL = "orchestration"
 NAMED: dict[str, Callable[[Any], QuerySet[Any]]] = {
     "goal_id": goals_for,
+    "approval_id": approvals_for,
     "schedule_id": schedules_for,
     "member_id": members_for,
     "team_id": teams_for,
@@ -65,7 +75,7 @@ def _require(user: Any, action: Action, named: Mapping[str, Any]) -> None:
     for name, rows_for in NAMED.items():
         if name in named:
             rows = rows_for(user).filter(pk=named[name])
-            team = rows.values_list("pk" if name == "team_id" else "team_id", flat=True).first()
+            team = rows.values_list(TEAM[rows.model], flat=True).first()
             if team is None:
                 raise Http404
             require(user, action, team)

@@ -12,6 +12,7 @@ from django.utils import timezone
 from orchestration import services
 from orchestration.blobs import save_blob
 from orchestration.models import (
+    Approval,
     Artifact,
     Call,
     Check,
@@ -68,6 +69,10 @@ def worked_goal(owner: Any, text: str = "Make the tests pass", **more: Any) -> G
     Check.objects.create(
         goal=goal, rollout=rollout, run=run, phase="final", origin="person", command="true", commit="d" * 40,
         passed=True, exit_code=0,
+    )  # fmt: skip
+    Approval.objects.create(
+        goal=goal, rollout=rollout, plan=plan, plan_sha256=plan.sha256, asks=[HOSTILE], requesters=[HOSTILE],
+        scope={"paths": [HOSTILE], "network": True, "commands": ["other"], "usd": None},
     )  # fmt: skip
     patch = save_blob("patch", PATCH, media_type="text/x-diff", goal=goal)
     bundle = save_blob("bundle", b"# v2 git bundle\n", media_type="application/x-git-bundle", goal=goal)

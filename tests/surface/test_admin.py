@@ -20,6 +20,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
+import orchestration.admin  # noqa: F401 - else it is only there once a page was asked for
 from orchestration import services
 from orchestration.blobs import save_blob
 from orchestration.models import Artifact, Call, Goal, IdempotencyKey, Run, Worker

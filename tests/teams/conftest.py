@@ -43,6 +43,7 @@ class World:
             "team_id": self.goal.team_id,
             "member_id": self.someone.pk,
             "token_id": self.token.pk,
+            "approval_id": self.goal.approvals.get().pk,
             "rollout": 1,
             "revision": 1,
             "index": 0,
@@ -65,6 +66,7 @@ class World:
             "schedule": self.schedule.pk,
             "team": self.goal.team_id,
             "member": self.someone.pk,
+            "approval": self.goal.approvals.get().pk,
         }
 
 

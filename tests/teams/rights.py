@@ -11,6 +11,12 @@ OWN, OPEN, MACHINE = "own", "open", "machine"
 S, M = Action.SEE, Action.MANAGE_SCHEDULES
 
 PANEL: dict[str, str | dict[str, str]] = {
+    "approval-list": S,
+    "approval-detail": S,
+    "approval-decide": {
+        **dict.fromkeys(("approve", "reject", "edit"), Action.APPROVE),
+        "run": Action.RESUME,
+    },
     **dict.fromkeys(("overview", "goal-list", "repository-list", "schedule-list", "team-list"), S),
     **{f"goal-{tab}": S for tab in ("detail", "commands", "changes", "reviews", "events", "artifacts")},
     **{f"goal-{part}": S for part in ("artifact", "output", "json", "stream", "handover", "handover-file")},
@@ -30,11 +36,20 @@ PANEL: dict[str, str | dict[str, str]] = {
     **dict.fromkeys(("theme", "login", "login-link", "healthz", "readyz", "metrics"), OPEN),
 }
 POSTED = {  # forms that only post; all else is asked for by GET
-    *("goal-act", "schedule-run", "schedule-pause", "schedule-resume", "schedule-remove", "token-revoke", "logout"),
+    *(
+        "approval-decide",
+        "goal-act",
+        "schedule-run",
+        "schedule-pause",
+        "schedule-resume",
+        "schedule-remove",
+        "token-revoke",
+        "logout",
+    ),
     *("member-add", "member-role", "member-remove"),
 }
 
-READ = ("rollout", "plan", "step", "run", "call", "review", "repository", "artifact")
+READ = ("rollout", "plan", "step", "run", "call", "review", "repository", "artifact", "approval")
 API: dict[str, dict[str, str]] = {
     **{f"{name}-list": {"get": S} for name in (*READ, "event", "worker", "breaker", "queue", "team")},
     **{f"{name}-detail": {"get": S} for name in (*READ, "goal", "team")},
@@ -48,6 +63,8 @@ API: dict[str, dict[str, str]] = {
     "goal-resume": {"post": Action.RESUME},
     "goal-retry": {"post": Action.RETRY},
     "goal-pick": {"post": Action.PICK},
+    "goal-run-plan": {"post": Action.RESUME},
+    **{f"approval-{verb}": {"post": Action.APPROVE} for verb in ("approve", "reject", "edit-plan")},
     "schedule-list": {"get": S, "post": M},
     "schedule-detail": {"get": S, "patch": M, "delete": M},
     **{f"schedule-{verb}": {"post": M} for verb in ("run", "pause", "resume")},
@@ -66,10 +83,12 @@ COMMANDS: dict[str, str | dict[str, str]] = {
         "pause": Action.PAUSE,
         "resume": Action.RESUME,
         "pick": Action.PICK,
+        "run-plan": Action.RESUME,
+        **dict.fromkeys(("approve", "reject", "edit-plan"), Action.APPROVE),
     },
     "schedule": {"list": S, **dict.fromkeys(("add", "run", "pause", "resume", "remove"), M)},
     "repository": Action.MANAGE_REPOSITORIES,
-    "team": {"list": S, **dict.fromkeys(("create", "add", "role", "remove"), Action.MANAGE_MEMBERS)},
+    "team": {"list": S, **dict.fromkeys(("create", "add", "role", "remove", "four-eyes"), Action.MANAGE_MEMBERS)},
     "invite": Action.MANAGE_MEMBERS,
     **dict.fromkeys(("create_token", "login_link"), OWN),
     **dict.fromkeys(

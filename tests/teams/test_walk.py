@@ -25,6 +25,8 @@ from tests.support.people import member, outsider
 from tests.teams.conftest import World
 from tests.teams.rights import API, COMMANDS, DOCUMENTS, INSTALLATION, MACHINE, OPEN, OWN, PANEL, POSTED
 
+FORM = {"reason": "x", "key": "k", "plan_sha256": "a" * 64, "plan": '{"steps": [{"index": 0, "description": "y"}]}'}
+PLAN = {"plan_sha256": "a" * 64, "reason": "x"}
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("goal-list", "post"): {"text": "x"},
     ("goal-pick", "post"): {"rollout": 1, "reason": "x"},
@@ -32,6 +34,9 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("schedule-detail", "patch"): {"name": "y"},
     ("member-list", "post"): {"user": "nobody", "role": "viewer"},
     ("member-detail", "patch"): {"role": "operator"},
+    ("approval-approve", "post"): PLAN,
+    ("approval-reject", "post"): PLAN,
+    ("approval-edit-plan", "post"): PLAN | {"plan": {"steps": [{"index": 0, "description": "y"}]}},
 }
 
 
@@ -119,7 +124,7 @@ def asked(client: Client, name: str, pattern: URLPattern, verb: str, world: Worl
     named = {word: known[word] for word in pattern.pattern.converters}
     address = reverse(f"orchestration:{name}", kwargs=named)
     with transaction.atomic():  # what was done is undone: the next page finds the same world
-        answer = client.post(address, {"reason": "x", "key": "k"}) if name in POSTED else client.get(address)
+        answer = client.post(address, FORM) if name in POSTED else client.get(address)
         transaction.set_rollback(True)
     return answer
 
@@ -135,7 +140,8 @@ def test_each_role_may_on_each_page_what_the_table_says(world: World, role: str)
         client.force_login(User.objects.filter(username=role).first() or member(role, role))
         answer = asked(client, name, pattern, verb, world)
         if may(role, Action(action)):
-            assert answer.status_code in (200, 302), f"{role} {name} {verb}"
+            # 409: it may, and there is nothing of the kind to be done about this goal
+            assert answer.status_code in (200, 302, 409), f"{role} {name} {verb}"
         else:
             assert answer.status_code == 403, f"{role} {name} {verb}"
             told = answer.content.decode()
@@ -158,7 +164,7 @@ def requests(world: World) -> Iterator[tuple[str, str, str]]:
     """(name, method, address) of each route."""
     known = world.rows()
     for name, methods in API.items():
-        noun = name.rsplit("-", 1)[0]
+        noun = name.split("-")[0]
         pattern = next(p for p in patterns(api_urls.urlpatterns) if p.name == name)
         args = [known[noun]] if pattern.pattern.converters else []
         for method in methods:

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from ... import story
 from ...diversity import HINTS
 from ...models import Check, Goal, Rollout
+from ...policies import MOST_HOURS, ON_EXPIRY, POLICIES
 from ...proof import SAID
 from ...selectors.goal_page import why_of
 from ...selectors.proofs import proofs_of
@@ -43,6 +44,25 @@ class PickInput(Input):
     reason = Text(max_length=500, help_text="kept with the event, and shown")
 
 
+class ApprovalPolicyInput(Input):
+    """When a person must look at a goal's plans."""
+
+    policy = serializers.ChoiceField(
+        list(POLICIES), required=False, help_text="`protected`: plans that may write protected paths or ask for network"
+    )
+    above_usd = Text(
+        required=False, allow_blank=True, max_length=20, help_text="ask too when the forecast is above it, or unknown"
+    )
+    protected = serializers.ListField(
+        child=Text(max_length=300), required=False, max_length=50, help_text="globs; empty: the installation's list"
+    )
+    four_eyes = Flag(required=False, help_text="who wanted the plan may not approve it, and a reason must be given")
+    hours = Number(required=False, min_value=1, max_value=MOST_HOURS, help_text="how long a decision is waited for")
+    on_expiry = serializers.ChoiceField(
+        list(ON_EXPIRY), required=False, help_text="nobody decided: the goal ends (`reject`), or pauses"
+    )
+
+
 class GoalInput(Input):
     text = Text(help_text="what is to be achieved")
     team = Text(required=False, max_length=60, help_text=TEAM)
@@ -73,6 +93,12 @@ class GoalInput(Input):
     )
     allow_check_edits = Flag(required=False, help_text="check files are not restored from the base")
     review = ReviewPolicy(required=False)
+    approval = ApprovalPolicyInput(required=False)
+    plan_only = Flag(required=False, help_text="stops after its plan, until POST …/run-plan")
+
+
+class Nothing(Input):
+    """No field at all."""
 
 
 class ReasonInput(Input):
@@ -253,6 +279,7 @@ class Handover(serializers.Serializer[Any]):
     tried = serializers.ListField(child=JSONObject(), help_text="each run, with how it ended")
     reviews = serializers.ListField(child=JSONObject())
     cost = Cost()
+    approvals = serializers.ListField(child=JSONObject(), help_text="what people were asked, and what they decided")
     open_questions = serializers.ListField(child=serializers.CharField())
     go_on = Way(many=True)
 
@@ -275,6 +302,7 @@ class GoalDetail(GoalSummary):
     why = serializers.SerializerMethodField(help_text="a sentence: what holds it where it is, and what to do about it")
     check_results = CheckResult(many=True, read_only=True)
     context = JSONObject(read_only=True)  # type: ignore[assignment]  # fields leave the class
+    approval = JSONObject(read_only=True, help_text="when a person must look at its plans; empty: never")
     checks = serializers.ListField(child=serializers.CharField(), read_only=True)
     hidden_checks = serializers.ListField(child=serializers.CharField(), read_only=True)
     proof = serializers.SerializerMethodField(help_text="each check before and after, and what that shows")
@@ -295,6 +323,8 @@ class GoalDetail(GoalSummary):
             "review_when",
             "reviewed_by",
             "ask_below",
+            "approval",
+            "plan_only",
             "model",
             "selected",
             "selected_by",

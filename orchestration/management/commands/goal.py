@@ -1,4 +1,4 @@
-"""manage.py goal submit|list|show|watch|cancel|retry|pause|resume|apply|diff|pick: thin, over services and the story."""
+"""manage.py goal submit|list|show|watch|cancel|retry|apply|diff|pick|approve …: thin, over services and the story."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from orchestration import services, story
 from orchestration.blobs import load_blob
 from orchestration.errors import BadInput
 from orchestration.handover import markdown, packet
-from orchestration.management.arguments import HELP, add_subcommands, limits_of
+from orchestration.management import deciding
+from orchestration.management.arguments import HELP, add_subcommands, approval_of, limits_of
 from orchestration.management.problems import EXIT_INTERRUPTED, in_a_sentence
 from orchestration.models import Goal, Rollout
 from orchestration.selectors.results import patch_of, result_of, rollout_of
@@ -48,6 +49,10 @@ class Command(BaseCommand):
             "apply": self.apply,
             "diff": self.diff,
             "pick": self.pick,
+            "approve": self.approve,
+            "reject": self.reject,
+            "edit-plan": self.edit_plan,
+            "run-plan": self.run_plan,
         }
         with in_a_sentence():
             code = verbs[options["verb"]](options)
@@ -71,6 +76,8 @@ class Command(BaseCommand):
             stagger=options["stagger"],
             allow_check_edits=options["allow_check_edits"],
             review={name: options[name] for name in ("review_when", "reviewed_by", "ask_below")},
+            approval=approval_of(options),
+            plan_only=options["plan_only"],
             setup=options["setup"],
             toolchain=options["toolchain"],
             allow_repo=True,
@@ -182,6 +189,31 @@ class Command(BaseCommand):
             story.summary(goal),
             f"goal {goal.short_id} has the result of rollout {options['rollout']} now ({how})",
         )
+        return 0
+
+    def approve(self, options: dict[str, Any]) -> int:
+        return self._decided(deciding.approve(options), options)
+
+    def reject(self, options: dict[str, Any]) -> int:
+        return self._decided(deciding.reject(options), options)
+
+    def run_plan(self, options: dict[str, Any]) -> int:
+        return self._decided(deciding.run_plan(story.find_goal(options["id"])), options)
+
+    def edit_plan(self, options: dict[str, Any]) -> int:
+        if options["print"]:
+            self._json(deciding.plan_that_waits(options))
+            return 0
+        made = deciding.edit(options)
+        how = f"approve it with: manage.py goal approve {made.goal.short_id} --plan {made.plan_sha256[:12]}"
+        self._out(options, story.approval(made), f"plan r{made.plan.revision} ({made.plan_sha256[:12]}) waits; {how}")
+        return 0
+
+    def _decided(self, decision: services.Decision, options: dict[str, Any]) -> int:
+        if options.get("watch"):
+            self._talk(decision.said)
+            return self._follow(decision.approval.goal, options)
+        self._out(options, {**story.approval(decision.approval), "first": decision.first}, decision.said)
         return 0
 
     # ---- their parts

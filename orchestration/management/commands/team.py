@@ -1,4 +1,4 @@
-"""manage.py team create|add|role|remove|list: whose the goals are, and who may do what with them."""
+"""manage.py team create|add|role|remove|four-eyes|list: whose the goals are, and who may do what with them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ VERBS = (
     ("add", "Take a user into a team.", "team add shop bob --role viewer"),
     ("role", "Give a member another role.", "team role shop bob operator"),
     ("remove", "Take a member out; what they made stays.", "team remove shop bob"),
+    ("four-eyes", "Whether who wanted a plan may approve it.", "team four-eyes shop on"),
     ("list", "All teams, or the members of one.", "team list shop"),
 )
 ROLES = ", ".join(Role.values)
@@ -41,6 +42,8 @@ class Command(BaseCommand):
                 made.add_argument("--admin", default="", metavar="USER", help="its first admin")
             if name in ("add", "role", "remove"):
                 made.add_argument("user", help="a user's name (manage.py invite makes one)")
+            if name == "four-eyes":
+                made.add_argument("wanted", choices=("on", "off"), metavar="on|off")
             if name == "role":
                 made.add_argument("role", choices=Role.values, metavar="ROLE", help=ROLES)
             if name == "add":
@@ -54,7 +57,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with in_a_sentence():
-            told, line = getattr(self, f"_{options['verb']}")(options)
+            told, line = getattr(self, f"_{options['verb'].replace('-', '_')}")(options)
         self.stdout.write(json.dumps(told, indent=1) if options["json"] else line)
 
     def _create(self, options: dict[str, Any]) -> tuple[Any, str]:
@@ -75,6 +78,15 @@ class Command(BaseCommand):
     def _remove(self, options: dict[str, Any]) -> tuple[Any, str]:
         gone = services.remove_member(self._member(options).pk, by="shell")
         return _row(gone), f"{gone.user} is not in the team {gone.team} any more; what they made stays"
+
+    def _four_eyes(self, options: dict[str, Any]) -> tuple[Any, str]:
+        team = services.team_of_machine(options["team"])
+        services.set_four_eyes(team, options["wanted"] == "on", by="shell")
+        who = "may not" if team.four_eyes else "may"
+        return {
+            "team": team.name,
+            "four_eyes": team.four_eyes,
+        }, f"who wanted a plan {who} approve it in the team {team}"
 
     def _list(self, options: dict[str, Any]) -> tuple[Any, str]:
         if options["team"]:

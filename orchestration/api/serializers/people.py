@@ -1,0 +1,74 @@
+"""What people are asked and what they say, in and out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from ...models import Approval, Step
+from ...services import draft_of
+from .fields import Input, JSONObject, Text
+from .goals import ReasonInput
+
+
+class DecisionInput(ReasonInput):
+    plan_sha256 = Text(max_length=64, help_text="of the plan as you saw it: another one by now is answered with 409")
+
+
+class PlanInput(Input):
+    plan_sha256 = Text(max_length=64, help_text="of the plan that you edited: another one by now is answered with 409")
+    plan = JSONObject(help_text="`summary` and `steps`, as the planner answers them: the same contract holds")
+    reason = Text(required=False, allow_blank=True, max_length=500)
+
+
+class Scope(serializers.Serializer[Any]):
+    paths = serializers.ListField(child=serializers.CharField(), help_text="globs; `**`: any file")
+    network = serializers.BooleanField()
+    commands = serializers.ListField(child=serializers.CharField(), help_text="kinds of commands")
+    usd = serializers.CharField(allow_null=True, help_text="the forecast; null: not known")
+
+
+class ApprovalOut(serializers.ModelSerializer[Approval]):
+    goal = serializers.UUIDField(source="goal_id", read_only=True)
+    rollout = serializers.UUIDField(source="rollout_id", read_only=True)
+    plan = serializers.UUIDField(source="plan_id", read_only=True)
+    revision = serializers.IntegerField(source="plan.revision", read_only=True)
+    asks = serializers.ListField(child=serializers.CharField(), read_only=True, help_text="why a person must look")
+    scope = Scope(read_only=True)
+    decided_at = serializers.DateTimeField(source="ended_at", allow_null=True, read_only=True)
+
+    class Meta:
+        model = Approval
+        fields = [
+            *("id", "goal", "rollout", "plan", "revision", "plan_sha256", "status", "asks", "scope", "run_only"),
+            *("four_eyes", "on_expiry", "expires_at", "by", "reason", "created_at", "decided_at"),
+        ]
+        read_only_fields = fields
+
+
+class ApprovalDetail(ApprovalOut):
+    draft = serializers.SerializerMethodField(help_text="the plan, in the form in which an edited one is sent back")
+
+    class Meta(ApprovalOut.Meta):
+        fields = [*ApprovalOut.Meta.fields, "draft"]
+        read_only_fields = fields
+
+    def get_draft(self, approval: Approval) -> dict[str, Any]:
+        steps = Step.objects.filter(plan=approval.plan_id).order_by("index")
+        return {"summary": approval.plan.summary, "steps": [draft_of(step).model_dump(mode="json") for step in steps]}
+
+
+class DecisionOut(ApprovalOut):
+    first = serializers.SerializerMethodField(help_text="false: it had been decided before, and that stands")
+    said = serializers.SerializerMethodField(help_text="what came of it, in a sentence")
+
+    class Meta(ApprovalOut.Meta):
+        fields = [*ApprovalOut.Meta.fields, "first", "said"]
+        read_only_fields = fields
+
+    def get_first(self, approval: Approval) -> bool:
+        return bool(self.context["first"])
+
+    def get_said(self, approval: Approval) -> str:
+        return str(self.context["said"])
