@@ -68,13 +68,25 @@ class PlanDraft(Contract):
         return self
 
 
+class Question(Contract):
+    """What the executor asks a person. `choices` empty: any answer; `default` empty: without an answer in time the step fails."""
+
+    text: str = Field(min_length=1, max_length=2000)
+    choices: list[Annotated[str, StringConstraints(min_length=1, max_length=200)]] = Field(
+        default_factory=list, max_length=10
+    )
+    default: str = Field(default="", max_length=2000)
+    hours: int = Field(default=24, ge=1, le=720)
+
+
 class StepOutcome(Contract):
-    """How the executor ended a step: by its own word (`finish`) or because a limit of its loop struck (`stopped`)."""
+    """How the executor ended a step: by its own word (`finish`, a `question`), or because a limit of its loop struck."""
 
     success: bool
     summary: str = Field(default="", max_length=8000)
     evidence: list[str] = Field(default_factory=list, max_length=50)
-    stopped: Literal["", "stuck", "turns", "talk"] = ""
+    stopped: Literal["", "stuck", "turns", "talk", "asks"] = ""
+    question: Question | None = None
 
 
 class Finding(Contract):
@@ -158,6 +170,14 @@ class PlanBrief(Contract):
     feedback: LongText = ""
 
 
+class Answer(Contract):
+    """What a person said to an earlier attempt's question; `by` "default": nobody did in time."""
+
+    question: str
+    answer: str
+    by: str = ""
+
+
 class StepBrief(Contract):
     """What the executor is asked: one step, the outline around it, and what earlier attempts ran into."""
 
@@ -167,6 +187,7 @@ class StepBrief(Contract):
     outline: list[DoneStep] = Field(default_factory=list)
     guidance: LongText = ""
     failures: list[str] = Field(default_factory=list)
+    answers: list[Answer] = Field(default_factory=list)
     checks: list[str] = Field(default_factory=list, description="the goal's own checks, as commands")
 
 

@@ -1,4 +1,4 @@
-"""The executor's loop: ask the model, do what it asked for, append, again; until it says `finish` or a limit strikes.
+"""The executor's loop: ask the model, do what it asked for, append, again; until it says `finish`, asks a person, or a limit strikes.
 
 It is run by `agents/executor.py: ExecutorAgent.execute`, the engine's entry point.
 """
@@ -14,7 +14,7 @@ from .contracts import StepOutcome
 from .history import shortened
 from .parsing import calls_of
 from .ports import LLM, Completion, CompletionRequest, Message, ToolCall
-from .tools import TOOLS, Bench, Finish
+from .tools import TOOLS, Ask, Bench, Finish
 
 MOST_CALLS = 20  # actions of one answer that are carried out
 CUT_OFF = "Your answer was cut off at the limit of its length and nothing of it was done. Do less at once."
@@ -75,6 +75,11 @@ class Loop:
             asked = tools.understand(TOOLS, call) if number <= MOST_CALLS else TOO_MANY
             if isinstance(asked, Finish):
                 return StepOutcome.model_validate(asked.model_dump())
+            if isinstance(asked, Ask):
+                question = asked.asked()
+                return StepOutcome(
+                    success=False, stopped="asks", summary=f"it asks: {question.text}", question=question
+                )
             said = asked if isinstance(asked, str) else tools.use(TOOLS, self.bench, call.name, asked)
             self.messages.append(tools.answer_to(call, said))
             if self._is_stuck(call, said):

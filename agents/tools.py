@@ -7,10 +7,11 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from .contracts import Question
 from .errors import FileProblem
 from .ports import Command, CommandResult, Message, Sandbox, ToolCall, ToolSpec
 from .sandbox.files import clean_path
@@ -66,6 +67,26 @@ class Finish(Arguments):
     success: bool
     summary: str = Field(default="", max_length=8000)
     evidence: list[Annotated[str, StringConstraints(max_length=2000)]] = Field(default_factory=list, max_length=50)
+
+
+class Ask(Arguments):
+    """Ask a person, where only they can decide. Ask before you change anything: the step begins anew with the answer in its brief."""
+
+    question: str = Field(min_length=1, max_length=2000)
+    choices: list[Annotated[str, StringConstraints(min_length=1, max_length=200)]] = Field(
+        default_factory=list, max_length=10, description="the possible answers; empty: any text"
+    )
+    default: str = Field(default="", max_length=2000, description="the answer if nobody gives one in time")
+    hours: int = Field(default=24, ge=1, le=720, description="how long an answer is waited for")
+
+    @model_validator(mode="after")
+    def _default_is_a_choice(self) -> Self:
+        if self.choices and self.default and self.default not in self.choices:
+            raise ValueError("the default must be one of the choices")
+        return self
+
+    def asked(self) -> Question:
+        return Question(text=self.question, choices=self.choices, default=self.default, hours=self.hours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +153,7 @@ def inside(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """Its arguments' model names, describes and checks it; `do` is None for `finish`, which the loop itself understands."""
+    """Its arguments' model names, describes and checks it; `do` is None for `ask` and `finish`, which the loop itself understands."""
 
     arguments: type[Arguments]
     do: Callable[[Bench, Any], str] | None
@@ -149,6 +170,7 @@ TOOLS: dict[str, Tool] = {
     "search": Tool(Search, search),
     "edit_file": Tool(EditFile, edit_file),
     "write_file": Tool(WriteFile, write_file),
+    "ask": Tool(Ask, None),
     "finish": Tool(Finish, None),
 }
 READING = {name: TOOLS[name] for name in ("read_file", "search")}

@@ -45,6 +45,7 @@ def packet(told: Story) -> dict[str, Any]:
         "reviews": [{"rollout": r["number"], **review} for r in told["rollouts"] for review in r["reviews"]],
         "cost": told["cost"],
         "approvals": list(told.get("approvals", ())),
+        "questions": list(told.get("questions", ())),
         "open_questions": open_questions(told),
         "go_on": go_on(told),
     }
@@ -181,6 +182,13 @@ def _of_people(told: Story) -> Iterator[str]:
         if one["status"] == "waiting":
             asks = "; ".join(one["asks"]) or "the goal was to stop after its plan"
             yield f"Plan r{one['revision']} ({one['plan_sha256'][:12]}) waits for a person: {_line(asks)}"
+    for one in _waiting_questions(told):
+        choices = f" ({', '.join(one['choices'])})" if one["choices"] else ""
+        yield f"Step {one['step']} asks: {_line(one['text'])}{_line(choices)}"
+
+
+def _waiting_questions(told: Story) -> list[Mapping[str, Any]]:
+    return [one for one in told.get("questions", ()) if one["status"] == "waiting"]
 
 
 # ---- how to go on
@@ -195,7 +203,11 @@ def go_on(told: Story) -> list[dict[str, str]]:
     if status == "awaiting_approval":
         return [way for one in told.get("approvals", ()) if one["status"] == "waiting" for way in _decide(name, one)]
     if status not in ENDED:
-        return [_way("watch it", f"manage.py goal watch {name}")]
+        asked = [
+            _way(f"answer step {one['step']}", f"manage.py goal answer {name} ANSWER --question {one['id'][:8]}")
+            for one in _waiting_questions(told)
+        ]
+        return [*asked, _way("watch it", f"manage.py goal watch {name}")]
     if status == "succeeded":
         return [*_look(told), _way("take the result", f"manage.py goal apply {name}")]
     return [_way("try again what is not finished", f"manage.py goal retry {name}"), *_again_from(told), *_look(told)]
@@ -264,6 +276,8 @@ def _sections(handed: Mapping[str, Any]) -> Iterator[str]:
     yield from _heading("Plans", [line for plan in handed["plans"] for line in _plan_lines(plan)], "No plan was made.")
     yield from _heading("What was tried", [_tried_line(run) for run in handed["tried"]], "Nothing yet.")
     yield from _heading("Decisions", [_decision_line(one) for one in handed["approvals"]], "Nobody was asked.")
+    if handed["questions"]:
+        yield from _heading("Questions", [_question_line(one) for one in handed["questions"]])
     yield from _heading("Reviews", [_review_line(review) for review in handed["reviews"]], "None.")
     yield from _heading("Cost", _cost_lines(handed["cost"]))
 
@@ -309,6 +323,11 @@ def _review_line(review: Mapping[str, Any]) -> str:
     cited = f", evidence {_prose(', '.join(map(str, review['evidence'])))}" if review["evidence"] else ""
     said = _prose(_line(review["reasoning"], 400))
     return f"rollout {review['rollout']}: {review['action']}, confidence {review['confidence']:.0%}{cited}: {said}"
+
+
+def _question_line(one: Mapping[str, Any]) -> str:
+    said = f": {_prose(_line(one['answer']))} ({_prose(one['by'])})" if one["answer"] else ""
+    return f"step {one['step']}: {_prose(_line(one['text']))}, {one['status']}{said}"
 
 
 def _decision_line(one: Mapping[str, Any]) -> str:

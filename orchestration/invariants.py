@@ -54,6 +54,7 @@ class GoalFacts:
     selected: Any = None
     cancelled_at: datetime | None = None
     is_retry: bool = False
+    asks: int = 0  # approvals and questions that wait for a person
     stuck: str = ""
 
 
@@ -302,6 +303,7 @@ def _ended_whole(history: History) -> Found:
     left += [f"step {s.index} is {s.status}" for s in history.steps if s.status not in TERMINAL_STEP]
     open_calls = sum(call.status == CallStatus.INTENT for call in history.calls)
     left += [f"{open_calls} calls are in flight"] if open_calls else []
+    left += [f"{history.goal.asks} approvals or questions wait"] if history.goal.asks else []
     budget = history.budget
     if budget is not None and (budget.reserved or budget.open):
         left.append(f"{budget.reserved} tokens are reserved, its gate is {'open' if budget.open else 'shut'}")
@@ -327,7 +329,7 @@ def _not_neglected(history: History) -> Found:
                 f"run {str(run.id)[:8]}",
                 f"its lease ran out {run.overdue.total_seconds():.0f} s ago, and nobody took it over",
             )
-    if goal.age > PATIENCE and not any(run.status in LIVE_RUN for run in history.runs):
+    if goal.age > PATIENCE and not goal.asks and not any(run.status in LIVE_RUN for run in history.runs):
         said = f", stuck: {goal.stuck.strip().splitlines()[-1]}" if goal.stuck.strip() else ""
         yield (
             "goal",

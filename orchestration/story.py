@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from .cancelling import may_force, unconfirmed
 from .errors import BadInput, NotFound
-from .models import Approval, Budget, Call, Check, Event, Goal, Plan, Review, Rollout, Run, Step, Worker
+from .models import Approval, Budget, Call, Check, Event, Goal, Plan, Question, Review, Rollout, Run, Step, Worker
 from .proof import Proof
 from .selectors.cancelling import cancel_proof, stopping_since
 from .selectors.goal_page import why_of
@@ -115,6 +115,9 @@ def handed_over(goal: Goal) -> dict[str, Any]:
         "cost": cost(goal),
         "plan_only": goal.plan_only,
         "approvals": [approval(row) for row in approvals(goal)],
+        "questions": [
+            question(row) for row in Question.objects.filter(goal=goal).select_related("step").order_by("created_at")
+        ],
     }
 
 
@@ -133,6 +136,16 @@ def approval(row: Approval) -> dict[str, Any]:
         **{name: getattr(row, name) for name in names},
         "expires_at": row.expires_at.isoformat() if row.expires_at else "",
         "decided_at": row.ended_at.isoformat() if row.ended_at else "",
+    }
+
+
+def question(row: Question) -> dict[str, Any]:
+    names = ("text", "choices", "default", "status", "answer", "by")
+    return {
+        "id": str(row.pk),
+        "step": row.step.index,
+        **{name: getattr(row, name) for name in names},
+        "expires_at": row.expires_at.isoformat() if row.expires_at else "",
     }
 
 

@@ -19,6 +19,7 @@ ENDS = {
     "succeeded": "succeeded",
     "failed": "failed",
     "errored": "broke",
+    "asked": "asks a person",
     "cancelled": "was cancelled",
 }
 GOAL = {
@@ -136,6 +137,10 @@ TELLERS: dict[str, Callable[[str, str, str, str, Mapping[str, Any]], str]] = {
     "review.recorded": _review,
     "approval.asked": lambda subject, old, new, reason, data: _with(f"A person must look at {subject}", reason),
     "approval.status": lambda subject, old, new, reason, data: _with(f"The {subject} is {new}", reason),
+    "question.asked": lambda subject, old, new, reason, data: _with(f"{subject.capitalize()} asks", reason),
+    "question.status": lambda subject, old, new, reason, data: _with(
+        f"The question of step {data.get('step', '?')} is {new}", reason
+    ),
     "plan.edited": lambda subject, old, new, reason, data: _with(f"Edited into {subject}", reason),
     "journal.diverged": _named("The work took another way than its record"),
     "repository.warning": _named("About the repository"),

@@ -64,6 +64,7 @@ def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         yield f"  paused at its limit of {told['paused_cap']}; go on with:"
         yield f"    manage.py goal resume {told['id'][:8]} --max-{told['paused_cap']} N"
     yield from _decisions(told, paint)
+    yield from _questions(told, paint)
     if told["stuck"]:
         yield f"  STUCK, the engine itself failed: {plain(told['stuck'].strip().splitlines()[-1], 400)}"
     yield from _cancel(told, paint)
@@ -88,6 +89,14 @@ def _decisions(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         mark = paint.mark(marks.get(one["status"], "failed"))
         which = f"plan r{one['revision']} ({one['plan_sha256'][:12]})"
         yield f"  {mark} {which}, {plain(asks, 300)}: {one['status']} {plain(who, 60)}{plain(why, 300)}"
+
+
+def _questions(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    for one in told["questions"]:
+        said = f" {one['answer']} ({one['by']})" if one["answer"] else ""
+        mark = paint.mark({"answered": "passed", "waiting": "queued"}.get(one["status"], "failed"))
+        choices = f" ({', '.join(one['choices'])})" if one["choices"] else ""
+        yield f"  {mark} step {one['step']} asks: {plain(one['text'], 300)}{plain(choices, 200)}: {one['status']}{plain(said, 300)}"
 
 
 def _cancel(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:

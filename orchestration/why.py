@@ -46,6 +46,7 @@ class Facts:
     deadline: str = ""  # a clock time, if its hours count already
     decided: bool = False  # a rollout won, the others are being stopped
     finishes: bool = False  # paused, and what runs goes on to its own end
+    question: str = ""  # of a step, that waits for an answer: "Step 2 asks: red or green?"
     asks: str = ""  # why a person must look at its plan
     until: str = ""  # when that expires, and what happens then
     unconfirmed: int = 0  # things of a cancelled goal that nobody has confirmed to be over
@@ -75,6 +76,8 @@ def _working(facts: Facts) -> str:
     queued = [run for run in facts.live if not run.running]
     if running:
         return f"{_at_work(running)}.{_also(queued)}"
+    if not queued and facts.question:
+        return f"{_short(facts.question)} What depends on it waits for a person's answer."
     if not queued:
         return "Nothing of it is queued or running; a worker's housekeeper looks after it within seconds."
     if unserved := [run for run in queued if not run.served]:

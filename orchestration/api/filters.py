@@ -4,8 +4,31 @@ from __future__ import annotations
 
 import django_filters
 
-from ..models import Approval, Artifact, Call, Event, Membership, Plan, RecurringGoal, Review, Rollout, Run, Step
-from ..states import ApprovalStatus, CallKind, CallStatus, Queue, RolloutStatus, RunKind, RunStatus, StepStatus
+from ..models import (
+    Approval,
+    Artifact,
+    Call,
+    Event,
+    Membership,
+    Plan,
+    Question,
+    RecurringGoal,
+    Review,
+    Rollout,
+    Run,
+    Step,
+)
+from ..states import (
+    ApprovalStatus,
+    CallKind,
+    CallStatus,
+    QuestionStatus,
+    Queue,
+    RolloutStatus,
+    RunKind,
+    RunStatus,
+    StepStatus,
+)
 
 MOST = 2**31 - 1  # what both databases can compare an event's number with
 
@@ -94,6 +117,14 @@ class ApprovalFilter(OfGoal):
 
     class Meta:
         model = Approval
+        fields: list[str] = []
+
+
+class QuestionFilter(OfGoal):
+    status = django_filters.MultipleChoiceFilter(choices=QuestionStatus.choices)
+
+    class Meta:
+        model = Question
         fields: list[str] = []
 
 

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
-from . import approvals, goals, records, schedules, schema, teams, work
+from . import approvals, goals, questions, records, schedules, schema, teams, work
 
 app_name = "api"
 
@@ -40,6 +40,7 @@ router.register("steps", work.Steps, "step")
 router.register("runs", work.Runs, "run")
 router.register("calls", work.Calls, "call")
 router.register("approvals", approvals.Approvals, "approval")
+router.register("questions", questions.Questions, "question")
 router.register("reviews", work.Reviews, "review")
 router.register("events", records.Events, "event")
 router.register("repositories", records.Repositories, "repository")

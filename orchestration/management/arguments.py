@@ -125,6 +125,7 @@ def add_subcommands(parser: CommandParser) -> None:
     for parser_of in (pause, resume):
         parser_of.add_argument("--reason", default="", help="kept among the events")
     add_people(verbs)
+    add_answer(verbs)
     applied = _verb(verbs, "apply", "Put a goal's patch on a work tree.", "goal apply last", goal=True)
     applied.add_argument("--to", default="", metavar="FOLDER", help="another work tree than the goal's repository")
     applied.add_argument("--print", action="store_true", help="print the patch instead")
@@ -222,6 +223,12 @@ def add_people(verbs: Any) -> None:
     for parser in (approve, run):
         parser.add_argument("--watch", action="store_true", help="follow it until it has ended")
         parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop watching after so long")
+
+
+def add_answer(verbs: Any) -> None:
+    answer = _verb(verbs, "answer", "Answer a step's question.", "goal answer last green", goal=True)
+    answer.add_argument("answer", help="one of its choices, where it has some")
+    answer.add_argument("--question", default="", metavar="ID", help="which, where several wait (its first characters)")
 
 
 def add_team(parser: argparse.ArgumentParser | CommandParser) -> None:

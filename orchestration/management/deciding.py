@@ -1,4 +1,4 @@
-"""The verbs of `manage.py goal` with which a person decides: approve, reject, edit-plan, run-plan."""
+"""The verbs of `manage.py goal` with which a person decides: approve, reject, edit-plan, run-plan, answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from orchestration import services, story
 from orchestration.errors import BadInput
 from orchestration.models import Approval, Goal, Step
-from orchestration.services import Decision
+from orchestration.services import Answered, Decision
 
 BY = "shell"
 
@@ -39,6 +39,11 @@ def plan_that_waits(options: dict[str, Any]) -> dict[str, Any]:
     found = services.approval_of(story.find_goal(options["id"]), options["plan"])
     steps = [services.draft_of(step) for step in Step.objects.filter(plan=found.plan_id).order_by("index")]
     return {"summary": found.plan.summary, "steps": [step.model_dump(mode="json") for step in steps]}
+
+
+def answer(options: dict[str, Any]) -> Answered:
+    question = services.question_of(story.find_goal(options["id"]), options["question"])
+    return services.answer_question(question.pk, options["answer"], by=BY)
 
 
 def _named(options: dict[str, Any]) -> Approval:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Exists, QuerySet
 
-from agents.contracts import CheckResult, DoneStep, StepBrief, StepOutcome
+from agents.contracts import Answer, CheckResult, DoneStep, StepBrief, StepOutcome
 from agents.executor import ExecutorAgent
 from agents.loop import Patience
 from agents.text import storable
@@ -16,7 +17,7 @@ from .. import services
 from ..active import ActiveRun
 from ..blobs import load_blob, save_blob
 from ..journal import Journal, release_connection
-from ..models import Call, Check, Goal, Rollout, Run, Step
+from ..models import Call, Check, Goal, Question, Rollout, Run, Step
 from ..services import HeadMoved, Merged
 from ..states import CallKind, CallStatus, CheckOrigin, CheckPhase, RunStatus
 from .base import based
@@ -24,6 +25,7 @@ from .bench import Bench, Tools, bench, open_at, refuse_missing, varied
 
 MERGES = 5
 DIFF_KEPT = 60_000
+MOST_QUESTIONS = 5  # of one step
 
 
 def execute(tools: Tools, active: ActiveRun) -> Run | None:
@@ -43,9 +45,23 @@ def execute(tools: Tools, active: ActiveRun) -> Run | None:
             patience=Patience(**settings.STUCK),
         )
         outcome = agent.execute(brief)
+        if outcome.question is not None:
+            return _ask(active, outcome)
         if not outcome.success:
             return _say_no(active, _why(outcome), [], outcome)
         return _prove_and_merge(place, active, outcome)
+
+
+def _ask(active: ActiveRun, outcome: StepOutcome) -> Run | None:
+    """The run ends, and no worker is held until a person has answered. One that asks on and on does no work."""
+    run = active.run
+    if run.goal.only:  # whoever called the task waits for its result, and nobody else knows of it
+        return _say_no(active, outcome.summary, [], outcome)
+    if len(_answers(run)) >= MOST_QUESTIONS:
+        return _say_no(
+            active, f"it asked more than {MOST_QUESTIONS} questions; the last: {outcome.summary}", [], outcome
+        )
+    return services.record_question(run, outcome, active.successor)
 
 
 def _prove_and_merge(place: Bench, active: ActiveRun, outcome: StepOutcome) -> Run | None:
@@ -135,20 +151,30 @@ def _brief(run: Run) -> StepBrief:
     if kept := run.brief.get("brief"):
         return StepBrief.model_validate(kept)
     assert run.step is not None
+    steps = list(Step.objects.filter(plan=run.plan).annotate(asked=Exists(_questions(run))).order_by("index"))
     brief = StepBrief(
         goal=run.goal.text,
         context=_context(run.goal, run.rollout),
         step=services.draft_of(run.step),
-        outline=[
-            DoneStep(index=s.index, description=s.description, status=s.status, summary=s.summary)
-            for s in Step.objects.filter(plan=run.plan).order_by("index")
-        ],
+        outline=[DoneStep(index=s.index, description=s.description, status=s.status, summary=s.summary) for s in steps],
         guidance=run.step.guidance,
         failures=[earlier.error[-3000:] for earlier in _earlier(run)],
+        answers=_answers(run) if any(step.asked and step.pk == run.step_id for step in steps) else [],
         checks=list(run.goal.checks) or _discovered(run.goal),
     )
     Run.objects.filter(pk=run.pk).update(brief={**run.brief, "brief": brief.model_dump(mode="json")})
     return brief
+
+
+def _questions(run: Run) -> QuerySet[Question]:
+    """Those of this step that have an answer, also of the steps that it was carried over from."""
+    assert run.step is not None
+    same = {"step__index": run.step.index, "step__description": run.step.description}
+    return Question.objects.filter(step__rollout=run.rollout_id, **same).exclude(answer="")
+
+
+def _answers(run: Run) -> list[Answer]:
+    return [Answer(question=q.text, answer=q.answer, by=q.by) for q in _questions(run).order_by("created_at")]
 
 
 def _context(goal: Goal, rollout: Rollout) -> dict[str, Any]:

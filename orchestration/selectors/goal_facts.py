@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 from django.utils import timezone
 
-from ..models import Approval, Breaker, Check, Event, Goal, Rollout, Run, Worker
-from ..states import LIVE_RUN, ApprovalStatus, GoalStatus, RunStatus
+from ..models import Approval, Breaker, Check, Event, Goal, Question, Rollout, Run, Worker
+from ..states import LIVE_RUN, ApprovalStatus, GoalStatus, QuestionStatus, RunStatus
 from ..why import Facts, LiveRun
 from .outages import held_queues
 
@@ -48,6 +48,7 @@ def facts_of(
         said=act.reason if act else "",
         decided=goal.selected_id is not None,
         finishes=goal.finishes_running,
+        question=_question(goal, runs),
         asks=_asks(waits),
         until=_until(waits),
         unconfirmed=unconfirmed,
@@ -58,6 +59,15 @@ def _waits(goal: Goal) -> Approval | None:
     if goal.status != GoalStatus.AWAITING_APPROVAL:
         return None
     return Approval.objects.filter(goal=goal, status=ApprovalStatus.WAITING).first()
+
+
+def _question(goal: Goal, runs: Sequence[Run]) -> str:
+    """Looked up only where some run has asked."""
+    if not any(run.status == RunStatus.ASKED for run in runs):
+        return ""
+    waiting = Question.objects.filter(goal=goal, status=QuestionStatus.WAITING).select_related("step")
+    found = waiting.order_by("created_at").first()
+    return f"Step {found.step.index} asks: {found.text}" if found is not None else ""
 
 
 def _asks(approval: Approval | None) -> str:

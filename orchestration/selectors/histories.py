@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,14 +21,14 @@ from ..invariants import (
     RunFacts,
     StepFacts,
 )
-from ..models import Budget, Call, Event, Goal, Occurrence, Rollout, Run, Step
-from ..states import RunStatus
+from ..models import Approval, Budget, Call, Event, Goal, Occurrence, Question, Rollout, Run, Step
+from ..states import ApprovalStatus, QuestionStatus, RunStatus
 
 AT_ONCE = 50  # goals in one snapshot: on SQLite it keeps writers waiting
 
 
 def histories(goals: QuerySet[Goal]) -> Iterator[tuple[Goal, History]]:
-    """Every goal of the query with its history; seven queries a batch."""
+    """Every goal of the query with its history; nine queries a batch."""
     ids = list(goals.order_by("created_at").values_list("pk", flat=True))
     for start in range(0, len(ids), AT_ONCE):
         some = ids[start : start + AT_ONCE]
@@ -49,6 +49,7 @@ def _histories(ids: Sequence[Any]) -> Iterator[tuple[Goal, History]]:
     now = timezone.now()
     budgets = {row.pk: row for row in Budget.objects.filter(pk__in=ids)}
     last = dict(Event.objects.filter(goal__in=ids).values_list("goal").annotate(Max("at")))
+    asks = _waiting(ids)
     rows = {
         "rollouts": _by_goal(Rollout.objects.filter(goal__in=ids), "goal_id", _rollout),
         "steps": _by_goal(
@@ -61,7 +62,16 @@ def _histories(ids: Sequence[Any]) -> Iterator[tuple[Goal, History]]:
     for goal in Goal.objects.filter(pk__in=ids):
         its = {name: tuple(found.get(goal.pk, ())) for name, found in rows.items()}
         age = now - max(last.get(goal.pk, goal.created_at), goal.created_at)
-        yield goal, History(_goal(goal, age), _budget(budgets.get(goal.pk)), **its)
+        yield goal, History(_goal(goal, age, asks[goal.pk]), _budget(budgets.get(goal.pk)), **its)
+
+
+def _waiting(ids: Sequence[Any]) -> Counter[Any]:
+    """How many approvals and questions of each goal wait for a person."""
+    approvals = Approval.objects.filter(goal__in=ids, status=ApprovalStatus.WAITING)
+    questions = Question.objects.filter(goal__in=ids, status=QuestionStatus.WAITING)
+    return Counter(
+        goal for rows in (approvals, questions) for goal in rows.order_by().values_list("goal_id", flat=True)
+    )
 
 
 def _calls(ids: Sequence[Any]) -> QuerySet[Call]:
@@ -81,7 +91,7 @@ def _by_goal(rows: Iterable[Any], path: str, facts: Any) -> dict[Any, list[Any]]
     return found
 
 
-def _goal(goal: Goal, age: timedelta) -> GoalFacts:
+def _goal(goal: Goal, age: timedelta, asks: int) -> GoalFacts:
     return GoalFacts(
         status=goal.status,
         event_seq=goal.event_seq,
@@ -91,6 +101,7 @@ def _goal(goal: Goal, age: timedelta) -> GoalFacts:
         cancelled_at=goal.cancelled_at,
         is_retry=goal.retry_of_id is not None,
         stuck=goal.stuck,
+        asks=asks,
     )
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from django.shortcuts import get_object_or_404
 
-from ..models import Approval, Goal, Step
+from ..models import Approval, Goal, Question, Step
 from ..roles import Action, may
-from ..states import ApprovalStatus
-from .access import approvals_for, with_role
+from ..states import ApprovalStatus, QuestionStatus
+from .access import approvals_for, questions_for, with_role
 
 SHOWN = 100
 
@@ -69,3 +69,13 @@ def approval_page(user: Any, approval_id: Any) -> ApprovalPage:
         may(approval.role, Action.APPROVE),
         may(approval.role, Action.RESUME),
     )
+
+
+def question_rows(user: Any) -> tuple[list[Question], list[Question]]:
+    """Those that wait, each with `can_answer`, the oldest first; and the newest that are answered."""
+    rows = with_role(questions_for(user).select_related("goal__team", "step"), user, "goal__team")
+    waiting = list(rows.filter(status=QuestionStatus.WAITING).order_by("created_at", "id")[:SHOWN])
+    for row in waiting:
+        row.can_answer = may(row.role, Action.MESSAGE)
+    answered = rows.exclude(status=QuestionStatus.WAITING).order_by("-ended_at", "-id")
+    return waiting, list(answered[:25])

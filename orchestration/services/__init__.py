@@ -2,6 +2,7 @@
 
 from .advancing import advance_goal
 from .approving import Decision, approval_of, approve_plan, edit_plan, reject_plan, run_plan
+from .asking import Answered, answer_question, question_of
 from .breaking import close_breaker, heard_from, probe, report_outage, wait_out
 from .claiming import claim, current_head, pull, still_mine
 from .controlling import cancel_goal, lose_sandbox, pause_goal, resume_goal, stand_down
@@ -20,6 +21,7 @@ from .recording import (
     record_exam,
     record_failure,
     record_plan,
+    record_question,
     record_review,
     record_step,
     record_votes,
@@ -48,6 +50,7 @@ from .teams import (
 )
 
 __all__ = [
+    "Answered",
     "Base",
     "Decision",
     "Examined",
@@ -59,6 +62,7 @@ __all__ = [
     "add_member",
     "add_schedule",
     "advance_goal",
+    "answer_question",
     "approval_of",
     "approve_plan",
     "artifact_id",
@@ -85,11 +89,13 @@ __all__ = [
     "pick_rollout",
     "probe",
     "pull",
+    "question_of",
     "rebuild_queue",
     "record_base",
     "record_exam",
     "record_failure",
     "record_plan",
+    "record_question",
     "record_review",
     "record_step",
     "record_votes",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -13,7 +14,7 @@ from django.utils import timezone
 
 from .. import flow, scoring, selectors
 from ..hotpath import lose_abandoned_calls
-from ..models import Approval, Budget, Goal, Review, Rollout, Run, Step
+from ..models import Approval, Budget, Goal, Question, Review, Rollout, Run, Step
 from ..selectors import Picture
 from ..selectors.candidates import work_of
 from ..states import (
@@ -25,6 +26,7 @@ from ..states import (
     TERMINAL_STEP,
     ApprovalStatus,
     GoalStatus,
+    QuestionStatus,
     RolloutStatus,
     RunKind,
     RunStatus,
@@ -98,6 +100,8 @@ def _advance_rollout(change: Change, seen: Picture, rollout: Rollout) -> None:
     for _ in range(MOST_ROUNDS):
         view = selectors.rollout_view(seen, rollout)
         actions = flow.next_actions(view)
+        if any(step.status == StepStatus.ASKING for step in view.steps) and _begins_a_revision(actions):
+            withdraw_questions(change, rollout)
         for action in actions:
             _apply(change, seen, rollout, view, action)
         if view.verdict is not None and view.gate == "open" and view.status != RolloutStatus.CANCELLING:
@@ -107,6 +111,10 @@ def _advance_rollout(change: Change, seen: Picture, rollout: Rollout) -> None:
         selectors.look_again(seen, rollout)
         change.hold(*seen.steps[rollout.pk], *seen.runs[rollout.pk])
     raise RuntimeError(f"no rest after {MOST_ROUNDS} rounds of decisions")
+
+
+def _begins_a_revision(actions: Sequence[flow.Action]) -> bool:
+    return any(isinstance(a, flow.Revise) or (isinstance(a, flow.StartPlan) and a.replan) for a in actions)
 
 
 def _apply(change: Change, seen: Picture, rollout: Rollout, view: flow.RolloutView, action: flow.Action) -> None:
@@ -226,12 +234,20 @@ def withdraw_approvals(change: Change, rollout: Rollout) -> None:
         change.move(approval, ApprovalStatus.WITHDRAWN)
 
 
+def withdraw_questions(change: Change, rollout: Rollout) -> None:
+    """Nobody needs the answers any more."""
+    for question in Question.objects.filter(step__rollout=rollout, status=QuestionStatus.WAITING):
+        change.move(question, QuestionStatus.WITHDRAWN)
+
+
 def _finish(change: Change, rollout: Rollout, action: flow.Finish) -> None:
     """The rollout ends, and its leftovers with it."""
     for run in Run.objects.filter(rollout=rollout, status__in=LIVE_RUN):
         change.move(run, RunStatus.CANCELLED, reason="its rollout ended")
     for step in Step.objects.filter(plan__rollout=rollout).exclude(status__in=TERMINAL_STEP):
-        if step.status in {StepStatus.PENDING, StepStatus.QUEUED}:
+        if step.status == StepStatus.ASKING:
+            withdraw_questions(change, rollout)
+        if step.status in {StepStatus.PENDING, StepStatus.QUEUED, StepStatus.ASKING}:
             change.move(step, StepStatus.CANCELLED)
     if rollout.status == RolloutStatus.AWAITING_APPROVAL:
         withdraw_approvals(change, rollout)

@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
+
+from django.utils import timezone
 
 from agents.contracts import CheckResult, PlanDraft, StepOutcome, Verdict
 from agents.errors import Fenced, StaleEvidence
 from agents.text import storable
 
 from ..artifacts import value_row
-from ..models import Artifact, Check, Goal, Review, Rollout, Run
+from ..models import Artifact, Check, Goal, Question, Review, Rollout, Run, Step
 from ..prepared import Prepared
 from ..selectors import Picture, fill_in, in_hand, keep
 from ..states import CheckPhase, PlanOrigin, RunKind, RunStatus, StepStatus
@@ -239,6 +242,30 @@ def record_votes(
             Rollout.objects.filter(goal_id=run.goal_id, number=number).update(votes=times)
         said = ", ".join(f"rollout {number}: {times}" for number, times in sorted(votes.items()))
         change.note("candidates.judged", reason=said or "no vote", data={"samples": list(samples)})
+        following = _advance(change, run, successor)
+    return loaded(following)
+
+
+@repeatable
+def record_question(run: Run, outcome: StepOutcome, successor: str = "") -> Run | None:
+    """The run ends by asking a person; only what depends on its step waits for the answer."""
+    asked = outcome.question
+    assert asked is not None
+    assert run.step is not None
+    with locked(run.goal_id, by=run.worker) as change:
+        _close(change, run, RunStatus.ASKED, outcome=outcome.model_dump(mode="json"))
+        question = Question.objects.create(
+            goal=change.goal,
+            step=run.step,
+            run=run,
+            text=asked.text,
+            choices=asked.choices,
+            default=asked.default,
+            expires_at=timezone.now() + timedelta(hours=asked.hours),
+        )
+        change.move(Step.objects.get(pk=run.step.pk), StepStatus.ASKING)
+        data = {"question": str(question.pk), "step": run.step.index}
+        change.note("question.asked", f"step {run.step.index}", reason=asked.text, data=data)
         following = _advance(change, run, successor)
     return loaded(following)
 

@@ -16,11 +16,21 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from .. import dispatch
-from ..models import Approval, Artifact, Goal, Lease, Rollout, Run, Worker
-from ..states import LIVE_RUN, OPEN_GOAL, OPEN_ROLLOUT, TERMINAL_ROLLOUT, ApprovalStatus, GoalStatus, RunStatus
+from ..models import Approval, Artifact, Goal, Lease, Question, Rollout, Run, Worker
+from ..states import (
+    LIVE_RUN,
+    OPEN_GOAL,
+    OPEN_ROLLOUT,
+    TERMINAL_ROLLOUT,
+    ApprovalStatus,
+    GoalStatus,
+    QuestionStatus,
+    RunStatus,
+)
 from ..transitions import locked, repeatable
 from .advancing import advance, advance_goal
 from .approving import expire_approval
+from .asking import expire_question
 from .controlling import count_loss, pause_goal
 
 log = logging.getLogger(__name__)
@@ -38,6 +48,7 @@ def sweep() -> dict[str, int]:
             _overdue_goals(), lambda pk: bool(pause_goal(pk, cap="seconds", reason="its hours are used"))
         ),
         "approvals": _each(_expired_approvals(), expire_approval),
+        "questions": _each(_expired_questions(), expire_question),
         "advanced": _each(_idle_goals(), lambda pk: advance_goal(pk) is None),
         "woken": wake_forgotten(),
     }
@@ -123,6 +134,11 @@ def _overrun(run_pk: Any) -> bool:
 
 def _expired_approvals() -> Iterable[Any]:
     late = Approval.objects.filter(status=ApprovalStatus.WAITING, expires_at__lt=Now(), goal__cancelled_at=None)
+    return late.exclude(goal__status=GoalStatus.PAUSED).values_list("pk", flat=True)[:MOST_AT_ONCE]
+
+
+def _expired_questions() -> Iterable[Any]:
+    late = Question.objects.filter(status=QuestionStatus.WAITING, expires_at__lt=Now(), goal__cancelled_at=None)
     return late.exclude(goal__status=GoalStatus.PAUSED).values_list("pk", flat=True)[:MOST_AT_ONCE]
 
 

@@ -16,6 +16,7 @@ from ..selectors.access import (
     approvals_for,
     goals_for,
     members_for,
+    questions_for,
     require,
     require_somewhere,
     schedules_for,
@@ -29,6 +30,7 @@ PANEL = "orchestration"
 NAMED: dict[str, Callable[[Any], QuerySet[Any]]] = {
     "goal_id": goals_for,
     "approval_id": approvals_for,
+    "question_id": questions_for,
     "schedule_id": schedules_for,
     "member_id": members_for,
     "team_id": teams_for,

@@ -61,7 +61,7 @@ def test_the_model_is_told_its_role_its_step_and_its_tools() -> None:
     assert brief["goal"] == "make it right"
     assert brief["step"]["description"] == "fix a.py"
     names = [tool.name for tool in llm.requests[0].tools]
-    assert names == ["run_command", "read_file", "search", "edit_file", "write_file", "finish"]
+    assert names == ["run_command", "read_file", "search", "edit_file", "write_file", "ask", "finish"]
 
 
 def test_it_ends_on_finish_only_and_does_nothing_after_it() -> None:

@@ -136,7 +136,7 @@ def test_a_binary_file_is_named_instead_of_shown() -> None:
         (
             "teleport",
             "{}",
-            "there is no tool 'teleport'; there are run_command, read_file, search, edit_file, write_file, finish",
+            "there is no tool 'teleport'; there are run_command, read_file, search, edit_file, write_file, ask, finish",
         ),
         ("\ud800" * 200, "{}", "there is no tool"),
         ("read_file", "{", "are no JSON object"),
@@ -210,3 +210,8 @@ def test_every_tool_has_a_description_and_a_closed_schema() -> None:
         assert spec.description
         assert spec.parameters["type"] == "object"
         assert spec.parameters["additionalProperties"] is False
+
+
+def test_a_default_that_is_none_of_the_choices_is_refused() -> None:
+    said = use(RecordedSandbox(), "ask", raw='{"question": "x?", "choices": ["a"], "default": "b"}')
+    assert "the default must be one of the choices" in said

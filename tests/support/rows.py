@@ -18,6 +18,7 @@ from orchestration.models import (
     Check,
     Goal,
     Plan,
+    Question,
     RecurringGoal,
     Repository,
     Review,
@@ -74,6 +75,7 @@ def worked_goal(owner: Any, text: str = "Make the tests pass", **more: Any) -> G
         goal=goal, rollout=rollout, plan=plan, plan_sha256=plan.sha256, asks=[HOSTILE], requesters=[HOSTILE],
         scope={"paths": [HOSTILE], "network": True, "commands": ["other"], "usd": None},
     )  # fmt: skip
+    Question.objects.create(goal=goal, step=step, run=run, text=HOSTILE)
     patch = save_blob("patch", PATCH, media_type="text/x-diff", goal=goal)
     bundle = save_blob("bundle", b"# v2 git bundle\n", media_type="application/x-git-bundle", goal=goal)
     Rollout.objects.filter(pk=rollout.pk).update(patch=patch, head_bundle=bundle, changed_lines=2, head="d" * 40)

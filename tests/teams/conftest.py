@@ -43,6 +43,7 @@ class World:
             "team_id": self.goal.team_id,
             "member_id": self.someone.pk,
             "token_id": self.token.pk,
+            "question_id": self.goal.questions.get().pk,
             "approval_id": self.goal.approvals.get().pk,
             "rollout": 1,
             "revision": 1,
@@ -66,6 +67,7 @@ class World:
             "schedule": self.schedule.pk,
             "team": self.goal.team_id,
             "member": self.someone.pk,
+            "question": self.goal.questions.get().pk,
             "approval": self.goal.approvals.get().pk,
         }
 

@@ -12,6 +12,8 @@ S, M = Action.SEE, Action.MANAGE_SCHEDULES
 
 PANEL: dict[str, str | dict[str, str]] = {
     "approval-list": S,
+    "question-list": S,
+    "question-answer": Action.MESSAGE,
     "approval-detail": S,
     "approval-decide": {
         **dict.fromkeys(("approve", "reject", "edit"), Action.APPROVE),
@@ -38,6 +40,7 @@ PANEL: dict[str, str | dict[str, str]] = {
 POSTED = {  # forms that only post; all else is asked for by GET
     *(
         "approval-decide",
+        "question-answer",
         "goal-act",
         "schedule-run",
         "schedule-pause",
@@ -49,7 +52,7 @@ POSTED = {  # forms that only post; all else is asked for by GET
     *("member-add", "member-role", "member-remove"),
 }
 
-READ = ("rollout", "plan", "step", "run", "call", "review", "repository", "artifact", "approval")
+READ = ("rollout", "plan", "step", "run", "call", "review", "repository", "artifact", "approval", "question")
 API: dict[str, dict[str, str]] = {
     **{f"{name}-list": {"get": S} for name in (*READ, "event", "worker", "breaker", "queue", "team")},
     **{f"{name}-detail": {"get": S} for name in (*READ, "goal", "team")},
@@ -63,6 +66,7 @@ API: dict[str, dict[str, str]] = {
     "goal-resume": {"post": Action.RESUME},
     "goal-retry": {"post": Action.RETRY},
     "goal-pick": {"post": Action.PICK},
+    "question-answer": {"post": Action.MESSAGE},
     "goal-run-plan": {"post": Action.RESUME},
     **{f"approval-{verb}": {"post": Action.APPROVE} for verb in ("approve", "reject", "edit-plan")},
     "schedule-list": {"get": S, "post": M},
@@ -84,6 +88,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
         "resume": Action.RESUME,
         "pick": Action.PICK,
         "run-plan": Action.RESUME,
+        "answer": Action.MESSAGE,
         **dict.fromkeys(("approve", "reject", "edit-plan"), Action.APPROVE),
     },
     "schedule": {"list": S, **dict.fromkeys(("add", "run", "pause", "resume", "remove"), M)},

@@ -25,7 +25,13 @@ from tests.support.people import member, outsider
 from tests.teams.conftest import World
 from tests.teams.rights import API, COMMANDS, DOCUMENTS, INSTALLATION, MACHINE, OPEN, OWN, PANEL, POSTED
 
-FORM = {"reason": "x", "key": "k", "plan_sha256": "a" * 64, "plan": '{"steps": [{"index": 0, "description": "y"}]}'}
+FORM = {
+    "reason": "x",
+    "key": "k",
+    "answer": "x",
+    "plan_sha256": "a" * 64,
+    "plan": '{"steps": [{"index": 0, "description": "y"}]}',
+}
 PLAN = {"plan_sha256": "a" * 64, "reason": "x"}
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("goal-list", "post"): {"text": "x"},
@@ -34,6 +40,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("schedule-detail", "patch"): {"name": "y"},
     ("member-list", "post"): {"user": "nobody", "role": "viewer"},
     ("member-detail", "patch"): {"role": "operator"},
+    ("question-answer", "post"): {"answer": "x"},
     ("approval-approve", "post"): PLAN,
     ("approval-reject", "post"): PLAN,
     ("approval-edit-plan", "post"): PLAN | {"plan": {"steps": [{"index": 0, "description": "y"}]}},

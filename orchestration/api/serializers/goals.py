@@ -280,6 +280,7 @@ class Handover(serializers.Serializer[Any]):
     reviews = serializers.ListField(child=JSONObject())
     cost = Cost()
     approvals = serializers.ListField(child=JSONObject(), help_text="what people were asked, and what they decided")
+    questions = serializers.ListField(child=JSONObject(), help_text="what steps asked people, and what they answered")
     open_questions = serializers.ListField(child=serializers.CharField())
     go_on = Way(many=True)
 

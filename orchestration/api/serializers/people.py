@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from ...models import Approval, Step
+from ...models import Approval, Question, Step
 from ...services import draft_of
 from .fields import Input, JSONObject, Text
 from .goals import ReasonInput
@@ -71,4 +71,39 @@ class DecisionOut(ApprovalOut):
         return bool(self.context["first"])
 
     def get_said(self, approval: Approval) -> str:
+        return str(self.context["said"])
+
+
+class AnswerInput(Input):
+    answer = Text(max_length=4000, help_text="one of its choices, where it has some")
+
+
+class QuestionOut(serializers.ModelSerializer[Question]):
+    goal = serializers.UUIDField(source="goal_id", read_only=True)
+    step = serializers.IntegerField(source="step.index", read_only=True, help_text="its number in the plan")
+    run = serializers.UUIDField(source="run_id", read_only=True)
+    choices = serializers.ListField(child=serializers.CharField(), read_only=True, help_text="empty: any text")
+    answered_at = serializers.DateTimeField(source="ended_at", allow_null=True, read_only=True)
+
+    class Meta:
+        model = Question
+        fields = [
+            *("id", "goal", "step", "run", "text", "choices", "default", "status", "answer", "by"),
+            *("expires_at", "created_at", "answered_at"),
+        ]
+        read_only_fields = fields
+
+
+class AnsweredOut(QuestionOut):
+    first = serializers.SerializerMethodField(help_text="false: it had been answered before, and that stands")
+    said = serializers.SerializerMethodField(help_text="what came of it, in a sentence")
+
+    class Meta(QuestionOut.Meta):
+        fields = [*QuestionOut.Meta.fields, "first", "said"]
+        read_only_fields = fields
+
+    def get_first(self, question: Question) -> bool:
+        return bool(self.context["first"])
+
+    def get_said(self, question: Question) -> str:
         return str(self.context["said"])

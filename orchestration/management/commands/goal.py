@@ -53,6 +53,7 @@ class Command(BaseCommand):
             "reject": self.reject,
             "edit-plan": self.edit_plan,
             "run-plan": self.run_plan,
+            "answer": self.answer,
         }
         with in_a_sentence():
             code = verbs[options["verb"]](options)
@@ -207,6 +208,11 @@ class Command(BaseCommand):
         made = deciding.edit(options)
         how = f"approve it with: manage.py goal approve {made.goal.short_id} --plan {made.plan_sha256[:12]}"
         self._out(options, story.approval(made), f"plan r{made.plan.revision} ({made.plan_sha256[:12]}) waits; {how}")
+        return 0
+
+    def answer(self, options: dict[str, Any]) -> int:
+        done = deciding.answer(options)
+        self._out(options, {**story.question(done.question), "first": done.first}, done.said)
         return 0
 
     def _decided(self, decision: services.Decision, options: dict[str, Any]) -> int:
