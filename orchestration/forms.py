@@ -8,6 +8,7 @@ from django import forms
 
 LARGEST_LIMIT = 2**31 - 1
 NEEDS_REASON = frozenset({"cancel", "pause", "force", "pick"})
+KEYED = frozenset({"retry", "follow-up"})
 LIMITS = ("calls", "tokens", "commands", "seconds")
 
 
@@ -21,6 +22,7 @@ class ActForm(forms.Form):
     commands = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
     seconds = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
 
+    text = forms.CharField(required=False, strip=False)
     finish_running = forms.BooleanField(required=False)
     from_step = forms.IntegerField(required=False, min_value=0, max_value=32767)
     rollout = forms.IntegerField(required=False, min_value=1, max_value=16)
@@ -30,7 +32,7 @@ class ActForm(forms.Form):
         self.verb = verb
 
     def clean_key(self) -> str:
-        if self.verb == "retry" and not self.cleaned_data["key"]:
+        if self.verb in KEYED and not self.cleaned_data["key"]:
             raise forms.ValidationError("this form is too old or was changed; load the page again")
         return str(self.cleaned_data["key"])
 

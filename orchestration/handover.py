@@ -209,7 +209,8 @@ def go_on(told: Story) -> list[dict[str, str]]:
         ]
         return [*asked, _way("watch it", f"manage.py goal watch {name}")]
     if status == "succeeded":
-        return [*_look(told), _way("take the result", f"manage.py goal apply {name}")]
+        more = _way("ask for changes", f"manage.py goal follow-up {name} TEXT")
+        return [*_look(told), _way("take the result", f"manage.py goal apply {name}"), more]
     return [_way("try again what is not finished", f"manage.py goal retry {name}"), *_again_from(told), *_look(told)]
 
 

@@ -104,6 +104,7 @@ def handed_over(goal: Goal) -> dict[str, Any]:
         "base": goal.base_sha,
         "given_checks": goal.checks,
         "retry_of": str(goal.retry_of_id) if goal.retry_of_id else "",
+        "follow_up_of": str(goal.follow_up_of_id) if goal.follow_up_of_id else "",
         "started_at": goal.started_at.isoformat() if goal.started_at else "",
         "ended_at": goal.ended_at.isoformat() if goal.ended_at else "",
         "selected": next((r.number for r in rollouts if r.pk == goal.selected_id), None),

@@ -56,6 +56,8 @@ def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         )
     if told["repository"]:
         yield f"  repository: {plain(told['repository'])} at {told['base'][:10] or '(not read yet)'}"
+    if told.get("follow_up_of"):
+        yield f"  a follow-up of goal {told['follow_up_of'][:8]}"
     if told["reason"]:
         yield f"  reason: {plain(told['reason'], 600)}"
     elif told["why"] and told["status"] not in TERMINAL_GOAL:

@@ -31,6 +31,7 @@ from .problems import NoRoom
 from .rows import Collection, checked
 from .serializers.goals import (
     CancelInput,
+    FollowUpInput,
     GoalDetail,
     GoalInput,
     GoalSummary,
@@ -64,6 +65,7 @@ class Goals(Collection):
         "retry": Action.RETRY,
         "pick": Action.PICK,
         "run_plan": Action.RESUME,
+        "follow_up": Action.SUBMIT,
         "events": Action.SEE,
         "result_patch": Action.SEE,
         "bundle": Action.SEE,
@@ -119,6 +121,14 @@ class Goals(Collection):
         goal, asked = self.get_object(), checked(PickInput, request)
         picked = services.pick_rollout(goal.pk, asked["rollout"], reason=asked["reason"], by=name_of(request))
         return Response(GoalDetail(picked).data)
+
+    @docs.queues(
+        FollowUpInput, GoalDetail, "Request changes: a new goal that starts from this one's result.", creates=True
+    )
+    @action(detail=True, methods=["post"], url_path="follow-up", url_name="follow-up")
+    def follow_up(self, request: Request, pk: UUID) -> Response:
+        goal, asked = self.get_object(), checked(FollowUpInput, request)
+        return once(request, lambda: accepted(services.follow_up(goal.pk, **asked, by=request.user)))
 
     @docs.changes(Nothing, GoalDetail, "Go on with a plan-only goal, by the plan that it has: no second planning call.")
     @action(detail=True, methods=["post"], url_path="run-plan", url_name="run-plan")

@@ -126,16 +126,17 @@ def add_subcommands(parser: CommandParser) -> None:
         parser_of.add_argument("--reason", default="", help="kept among the events")
     add_people(verbs)
     add_answer(verbs)
+    follow = add_follow_up(verbs)
     applied = _verb(verbs, "apply", "Put a goal's patch on a work tree.", "goal apply last", goal=True)
     applied.add_argument("--to", default="", metavar="FOLDER", help="another work tree than the goal's repository")
     applied.add_argument("--print", action="store_true", help="print the patch instead")
-    for parser_of in (submit, retry, resume):
+    for parser_of in (submit, retry, resume, follow):
         parser_of.add_argument("--watch", action="store_true", help="follow it until it has ended")
         for name, limit in LIMITS.items():
             parser_of.add_argument(
                 f"--{name.replace('_', '-')}", type=int, metavar="N", help=f"the goal's own limit of {limit}"
             )
-    for parser_of in (submit, retry, resume, watch):
+    for parser_of in (submit, retry, resume, follow, watch):
         parser_of.add_argument(
             "--timeout", type=float, metavar="SECONDS", help="stop watching after so long (exit code 124)"
         )
@@ -229,6 +230,18 @@ def add_answer(verbs: Any) -> None:
     answer = _verb(verbs, "answer", "Answer a step's question.", "goal answer last green", goal=True)
     answer.add_argument("answer", help="one of its choices, where it has some")
     answer.add_argument("--question", default="", metavar="ID", help="which, where several wait (its first characters)")
+
+
+def add_follow_up(verbs: Any) -> argparse.ArgumentParser:
+    follow = _verb(
+        verbs,
+        "follow-up",
+        "A goal that goes on from the result of an ended one, with what was pushed to its branch since.",
+        'goal follow-up last "use the same words in the docs" --watch',
+        goal=True,
+    )
+    follow.add_argument("text", help="what is to be done beyond it, or changed")
+    return follow
 
 
 def add_team(parser: argparse.ArgumentParser | CommandParser) -> None:

@@ -99,6 +99,10 @@ class GoalHead:
         return unconfirmed(self.cancel)
 
     @property
+    def _result(self) -> list[Rollout]:
+        return [r for r in self.rollouts if r.head and r.head != self.goal.base_sha]
+
+    @property
     def can(self) -> dict[str, bool]:
         """Which acts this person may try now; the services have the last word."""
         over, status = self.goal.is_terminal, self.goal.status
@@ -111,6 +115,7 @@ class GoalHead:
             "resume": may(self.role, Action.RESUME) and status == GoalStatus.PAUSED,
             "retry": may(self.role, Action.RETRY) and over,
             "pick": may(self.role, Action.PICK) and bool(self.pickable),
+            "follow_up": may(self.role, Action.SUBMIT) and over and bool(self._result),
             "approve": may(self.role, Action.APPROVE),
         }
 
@@ -124,7 +129,7 @@ class GoalHead:
 
 def goal_head(user: Any, goal_id: Any, *, rollout: int | None = None, revision: int | None = None) -> GoalHead:
     """Raises Http404 for a goal that this user may not see, and for a rollout or revision that there is not."""
-    mine = goals_for(user).select_related("repository", "submitted_by", "budget", "retry_of", "team")
+    mine = goals_for(user).select_related("repository", "submitted_by", "budget", "retry_of", "follow_up_of", "team")
     goals = with_role(mine, user)
     goal = get_object_or_404(goals, pk=goal_id)
     rollouts = list(Rollout.objects.filter(goal=goal).order_by("number"))

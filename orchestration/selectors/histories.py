@@ -99,7 +99,8 @@ def _goal(goal: Goal, age: timedelta, asks: int) -> GoalFacts:
         base_sha=goal.base_sha,
         selected=goal.selected_id,
         cancelled_at=goal.cancelled_at,
-        is_retry=goal.retry_of_id is not None,
+        # a follow-up of a result without a branch starts above its base, as a retry does
+        is_retry=goal.retry_of_id is not None or (goal.follow_up_of_id is not None and not goal.base_ref),
         stuck=goal.stuck,
         asks=asks,
     )

@@ -6,6 +6,7 @@ from .asking import Answered, answer_question, question_of
 from .breaking import close_breaker, heard_from, probe, report_outage, wait_out
 from .claiming import claim, current_head, pull, still_mine
 from .controlling import cancel_goal, lose_sandbox, pause_goal, resume_goal, stand_down
+from .following import follow_up
 from .people import Opened, invite, login_link, look_at_link, person, person_in_charge, use_link
 from .picking import pick_rollout
 from .planning import draft_of
@@ -76,6 +77,7 @@ __all__ = [
     "default_team",
     "draft_of",
     "edit_plan",
+    "follow_up",
     "heard_from",
     "invite",
     "login_link",

@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 from ..models import ApiToken, Goal, IdempotencyKey
 from ..transitions import repeatable
 from .access import create_token
+from .following import follow_up
 from .retrying import retry_goal
 from .submitting import submit_goal
 
@@ -38,6 +39,13 @@ def retry_once(key: str, goal_id: Any, *, by: Any, from_step: int | None = None,
 
     retry_id = once(key, {"retry": goal_id, "from": from_step, "rollout": rollout}, by=by, act=act)
     return Goal.objects.get(pk=retry_id)
+
+
+@repeatable
+def follow_up_once(key: str, goal_id: Any, text: str, *, by: Any) -> Goal:
+    """`follow_up`, but the same form (`key`) with the same content is one goal, however often it is sent."""
+    child = once(key, {"follow": goal_id, "text": text}, by=by, act=lambda: str(follow_up(goal_id, text, by=by).pk))
+    return Goal.objects.get(pk=child)
 
 
 @repeatable

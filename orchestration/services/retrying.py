@@ -14,6 +14,7 @@ from ..states import FINISHED_STEP, CheckPhase, RunStatus, StepStatus
 from ..transitions import Change, locked, repeatable
 from .advancing import advance
 from .approving import ask_about
+from .following import start_from
 from .planning import carry_over
 from .submitting import add_budget, add_rollouts, limits_of, limits_within
 
@@ -57,6 +58,7 @@ def retry_goal(
         "stagger_seconds",
         "approval",
         "plan_only",
+        "follow_up_of",
     )
     with transaction.atomic():
         goal = Goal.objects.create(
@@ -71,6 +73,8 @@ def retry_goal(
                 _carry(change, old, source, base, _kept(source, base, from_step))
             elif Step.objects.filter(plan__rollout__goal=old, status__in=FINISHED_STEP).exists():
                 _carry(change, old, source, source.head, None)
+            elif old.follow_up_of_id and not old.base_ref and source.head:
+                start_from(change.goal, old, source)
             advance(change)
             return change.goal
 

@@ -16,7 +16,7 @@ from ..forms import ActForm
 from ..models import Goal
 from ..roles import Action
 from ..selectors.access import goals_for
-from ..services.once import retry_once
+from ..services.once import follow_up_once, retry_once
 from .acting import needs
 
 DONE = {
@@ -24,6 +24,7 @@ DONE = {
     "force": "The goal is ended by force; what nobody confirmed is named below and among the events.",
     "pause": "The goal is paused: nothing new is begun, and its work is kept.",
     "resume": "The goal goes on.",
+    "follow-up": "This is a new goal that starts from the result of the one that you want changes of.",
     "retry": "This is a new goal that carries the finished steps of the one that you retried.",
     "pick": "The result is the one that you picked now; the goal's story has your reason.",
 }
@@ -34,6 +35,7 @@ ACTIONS = {
     "resume": Action.RESUME,
     "retry": Action.RETRY,
     "pick": Action.PICK,
+    "follow-up": Action.SUBMIT,
 }
 MOVED_ON = "Nothing was changed, because the goal has moved on meanwhile: {error}."
 
@@ -65,6 +67,8 @@ def _do(verb: str, goal: Goal, form: ActForm, user: Any) -> Goal:
         return services.resume_goal(goal.pk, limits=form.limits(), by=by, reason=reason)
     if verb == "pick":
         return services.pick_rollout(goal.pk, form.cleaned_data["rollout"] or 0, reason=reason, by=by)
+    if verb == "follow-up":
+        return follow_up_once(form.cleaned_data["key"], goal.pk, form.cleaned_data["text"], by=user)
     if verb == "retry":
         step = form.cleaned_data["from_step"]
         rollout = form.cleaned_data["rollout"] if step is not None else None

@@ -134,6 +134,10 @@ class RetryInput(LimitsInput):
     rollout = Number(required=False, min_value=1, max_value=16, help_text="whose steps; by default the furthest one's")
 
 
+class FollowUpInput(LimitsInput):
+    text = Text(help_text="what is to be done beyond the result, or changed in it")
+
+
 class GoalSummary(serializers.ModelSerializer[Goal]):
     title = serializers.SerializerMethodField(help_text="the beginning of its text, in one line")
     headline = serializers.SerializerMethodField(help_text="the status in words: an unverified success says so")
@@ -141,6 +145,8 @@ class GoalSummary(serializers.ModelSerializer[Goal]):
     owner = serializers.CharField(source="submitted_by.username", default=None, allow_null=True, read_only=True)
     repository = serializers.UUIDField(source="repository_id", allow_null=True, read_only=True)
     retry_of = serializers.UUIDField(source="retry_of_id", allow_null=True, read_only=True)
+
+    follow_up_of = serializers.UUIDField(source="follow_up_of_id", allow_null=True, read_only=True)
 
     class Meta:
         model = Goal
@@ -161,6 +167,7 @@ class GoalSummary(serializers.ModelSerializer[Goal]):
             "origin",
             "owner",
             "retry_of",
+            "follow_up_of",
             "created_at",
             "started_at",
             "ended_at",

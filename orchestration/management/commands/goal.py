@@ -54,6 +54,7 @@ class Command(BaseCommand):
             "edit-plan": self.edit_plan,
             "run-plan": self.run_plan,
             "answer": self.answer,
+            "follow-up": self.follow_up,
         }
         with in_a_sentence():
             code = verbs[options["verb"]](options)
@@ -213,6 +214,13 @@ class Command(BaseCommand):
     def answer(self, options: dict[str, Any]) -> int:
         done = deciding.answer(options)
         self._out(options, {**story.question(done.question), "first": done.first}, done.said)
+        return 0
+
+    def follow_up(self, options: dict[str, Any]) -> int:
+        goal = services.follow_up(story.find_goal(options["id"]).pk, options["text"], limits=limits_of(options))
+        if options["watch"]:
+            return self._follow(goal, options)
+        self._out(options, story.summary(goal), str(goal.pk))
         return 0
 
     def _decided(self, decision: services.Decision, options: dict[str, Any]) -> int:
