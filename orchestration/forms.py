@@ -23,6 +23,7 @@ class ActForm(forms.Form):
     seconds = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
 
     text = forms.CharField(required=False, strip=False)
+    to = forms.ChoiceField(choices=[(role, role) for role in ("executor", "planner", "reviewer")], required=False)
     finish_running = forms.BooleanField(required=False)
     from_step = forms.IntegerField(required=False, min_value=0, max_value=32767)
     rollout = forms.IntegerField(required=False, min_value=1, max_value=16)

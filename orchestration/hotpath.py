@@ -32,6 +32,10 @@ from .writing import Statement, chained, insert_of, together, update_by, update_
 TAKEN = "{run} was taken over or ended meanwhile"
 
 
+class Unheard(Exception):
+    """People have sent the goal a message that this run does not know of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """Where in a run a call stands: `turn` counts model calls, `index` what was done after one (0: the model call itself)."""
@@ -55,11 +59,18 @@ class Spent:
 
 @repeatable
 def begin_call(
-    run: Run, at: Position, kind: CallKind, request_hash: str, request: Mapping[str, Any], tokens: int = 0
+    run: Run,
+    at: Position,
+    kind: CallKind,
+    request_hash: str,
+    request: Mapping[str, Any],
+    tokens: int = 0,
+    heard: int = 0,
 ) -> int:
     """Record the intent and reserve its price; the id of the Call. Nothing is recorded when the gate is closed or a cap is reached.
 
-    Raises Fenced, Cancelled (the goal was paused, cancelled or has ended) or BudgetExceeded.
+    `heard`: how many of people's messages to the goal the run knows of. Raises Fenced, Cancelled (the goal was paused, cancelled or
+    has ended), BudgetExceeded, or Unheard before a model call that would be made without the newest message.
     """
     call = Call(
         run_id=run.pk,
@@ -72,11 +83,13 @@ def begin_call(
         reserved_tokens=tokens,
     )
     counts = {"calls": int(kind == CallKind.LLM), "commands": int(kind == CallKind.COMMAND), "tokens": tokens}
-    (renewed, reserved), key = chained([_renewal(run), _reservation(run, **counts)], partial(_insert, call))
+    (renewed, reserved), key = chained(
+        [_renewal(run), _reservation(run, **counts, heard=heard)], partial(_insert, call)
+    )
     if not renewed:
         raise Fenced(TAKEN.format(run=run))
     if not reserved:
-        _explain_refusal(run, **counts)
+        _explain_refusal(run, **counts, heard=heard)
     return key
 
 
@@ -153,10 +166,10 @@ def _renewal(run: Run) -> Statement:
     return update_of(Run, mine, {"lease_until": Now() + timedelta(seconds=settings.LEASE_SECONDS)})
 
 
-def _reservation(run: Run, *, calls: int = 0, commands: int = 0, tokens: int = 0) -> Statement:
-    """One conditional UPDATE: the gate is open, and no cap is passed."""
+def _reservation(run: Run, *, calls: int = 0, commands: int = 0, tokens: int = 0, heard: int = 0) -> Statement:
+    """One conditional UPDATE: the gate is open, no cap is passed, and a model call knows of every message."""
     if tokens:
-        return _reserve_tokens(run.goal_id, calls, commands, tokens)
+        return _reserve_tokens(run.goal_id, calls, commands, tokens, heard)
     return _reserve_counts(run.goal_id, calls, commands)
 
 
@@ -178,23 +191,27 @@ _reserve_counts = PreparedUpdate(
     *(UUID, int, int),
 )
 _reserve_tokens = PreparedUpdate(
-    lambda goal, calls, commands, tokens: update_by(
-        _room(goal, calls, commands).filter(max_tokens__gte=F("spent_tokens") + F("reserved_tokens") + tokens),
+    lambda goal, calls, commands, tokens, heard: update_by(
+        _room(goal, calls, commands).filter(
+            max_tokens__gte=F("spent_tokens") + F("reserved_tokens") + tokens, messages__lte=heard
+        ),
         calls=F("calls") + calls,
         commands=F("commands") + commands,
         reserved_tokens=F("reserved_tokens") + tokens,
     ),
-    *(UUID, int, int, int),
+    *(UUID, int, int, int, int),
 )
 
 
-def _explain_refusal(run: Run, *, calls: int = 0, commands: int = 0, tokens: int = 0) -> None:
+def _explain_refusal(run: Run, *, calls: int = 0, commands: int = 0, tokens: int = 0, heard: int = 0) -> None:
     budget = Budget.objects.get(goal_id=run.goal_id)
     goal = Goal.objects.only("status", "deadline_at").get(pk=run.goal_id)
     if not budget.open:
         raise Cancelled(f"the goal is {goal.status}: nothing more is begun")
     if goal.deadline_at is not None and goal.deadline_at <= timezone.now():
         raise BudgetExceeded(f"its {budget.max_seconds} seconds are used", cap="seconds")
+    if tokens and budget.messages > heard:
+        raise Unheard
     used = Used(
         calls=budget.calls + calls,
         tokens=budget.spent_tokens + budget.reserved_tokens + tokens,

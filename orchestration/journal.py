@@ -26,6 +26,7 @@ from .active import ActiveRun
 from .blobs import load_blob, save_blob
 from .budget import estimate_tokens
 from .hotpath import Position, Spent
+from .mail import Mail
 from .models import Artifact, Call, Run
 from .services.breaking import heard_from
 from .services.journaling import note_divergence, note_take_over
@@ -54,6 +55,7 @@ class Journal:
         self.at = Position(0, 0)
         self._recorded: dict[Position, Call] = {}
         self._saved: tuple[str, Artifact | None] = ("", None)
+        self.mail = Mail(self.run)
 
     def open(self) -> None:
         """Load what earlier claims of this run recorded, and put the workspace where the record ends."""
@@ -61,6 +63,7 @@ class Journal:
             calls = Call.objects.filter(run_id=self.run.pk, status=CallStatus.DONE).select_related("checkpoint_bundle")
             self._recorded = {Position(call.turn, call.index): call for call in calls}
             self._restore(max(self._recorded, key=lambda at: (at.turn, at.index), default=None))
+            self.mail.load()
             note_take_over(self.run, self._recorded.values(), self._saved[0])
         release_connection()
 
@@ -92,7 +95,7 @@ class Journal:
     ) -> tuple[int, T]:
         """Intent, then the call itself without a connection; the caller settles. A broken call is settled here."""
         self.active.check()
-        pk = hotpath.begin_call(self.run, self.at, kind, request_hash, request, tokens)
+        pk = hotpath.begin_call(self.run, self.at, kind, request_hash, request, tokens, self.mail.heard)
         release_connection()
         try:
             return pk, call()
@@ -153,6 +156,17 @@ class _JournaledLLM:
         self.dependency = port.dependency
 
     def complete(self, request: CompletionRequest) -> Completion:
+        """With the messages of people where they belong; one that comes in just now is told first."""
+        journal = self._journal
+        turn = journal.at.turn + 1
+        while True:
+            try:
+                return self._complete(journal.mail.put_into(request, turn))
+            except hotpath.Unheard:
+                journal.mail.fetch(turn, len(request.messages))
+                journal.at = Position(turn - 1, 0)
+
+    def _complete(self, request: CompletionRequest) -> Completion:
         journal = self._journal
         whole = storable_json(_request_as_json(request))
         request_hash = _hash(whole)

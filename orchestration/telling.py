@@ -137,6 +137,8 @@ TELLERS: dict[str, Callable[[str, str, str, str, Mapping[str, Any]], str]] = {
     "review.recorded": _review,
     "approval.asked": lambda subject, old, new, reason, data: _with(f"A person must look at {subject}", reason),
     "approval.status": lambda subject, old, new, reason, data: _with(f"The {subject} is {new}", reason),
+    "message.sent": lambda subject, old, new, reason, data: _with(f"A message {subject}", reason),
+    "message.told": lambda subject, old, new, reason, data: _with(f"The {subject} is told", reason),
     "question.asked": lambda subject, old, new, reason, data: _with(f"{subject.capitalize()} asks", reason),
     "question.status": lambda subject, old, new, reason, data: _with(
         f"The question of step {data.get('step', '?')} is {new}", reason

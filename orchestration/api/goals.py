@@ -36,6 +36,7 @@ from .serializers.goals import (
     GoalInput,
     GoalSummary,
     Handover,
+    MessageInput,
     Nothing,
     PauseInput,
     PickInput,
@@ -66,6 +67,7 @@ class Goals(Collection):
         "pick": Action.PICK,
         "run_plan": Action.RESUME,
         "follow_up": Action.SUBMIT,
+        "message": Action.MESSAGE,
         "events": Action.SEE,
         "result_patch": Action.SEE,
         "bundle": Action.SEE,
@@ -129,6 +131,13 @@ class Goals(Collection):
     def follow_up(self, request: Request, pk: UUID) -> Response:
         goal, asked = self.get_object(), checked(FollowUpInput, request)
         return once(request, lambda: accepted(services.follow_up(goal.pk, **asked, by=request.user)))
+
+    @docs.changes(MessageInput, GoalDetail, "Say something to those who work on it: their next model call has it.")
+    @action(detail=True, methods=["post"])
+    def message(self, request: Request, pk: UUID) -> Response:
+        goal, asked = self.get_object(), checked(MessageInput, request)
+        services.send_message(goal.pk, asked["text"], to=asked.get("to", "executor"), by=name_of(request))
+        return Response(GoalDetail(self.get_object()).data)
 
     @docs.changes(Nothing, GoalDetail, "Go on with a plan-only goal, by the plan that it has: no second planning call.")
     @action(detail=True, methods=["post"], url_path="run-plan", url_name="run-plan")

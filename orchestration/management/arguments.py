@@ -126,6 +126,7 @@ def add_subcommands(parser: CommandParser) -> None:
         parser_of.add_argument("--reason", default="", help="kept among the events")
     add_people(verbs)
     add_answer(verbs)
+    add_message(verbs)
     follow = add_follow_up(verbs)
     applied = _verb(verbs, "apply", "Put a goal's patch on a work tree.", "goal apply last", goal=True)
     applied.add_argument("--to", default="", metavar="FOLDER", help="another work tree than the goal's repository")
@@ -230,6 +231,18 @@ def add_answer(verbs: Any) -> None:
     answer = _verb(verbs, "answer", "Answer a step's question.", "goal answer last green", goal=True)
     answer.add_argument("answer", help="one of its choices, where it has some")
     answer.add_argument("--question", default="", metavar="ID", help="which, where several wait (its first characters)")
+
+
+def add_message(verbs: Any) -> None:
+    message = _verb(
+        verbs,
+        "message",
+        "Say something to those who work on a goal: their next model call has it.",
+        'goal message last "keep the public names" --to executor',
+        goal=True,
+    )
+    message.add_argument("text", help="what you want to say")
+    message.add_argument("--to", choices=("executor", "planner", "reviewer"), default="executor", help="(executor)")
 
 
 def add_follow_up(verbs: Any) -> argparse.ArgumentParser:

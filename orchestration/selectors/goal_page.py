@@ -115,6 +115,7 @@ class GoalHead:
             "resume": may(self.role, Action.RESUME) and status == GoalStatus.PAUSED,
             "retry": may(self.role, Action.RETRY) and over,
             "pick": may(self.role, Action.PICK) and bool(self.pickable),
+            "message": may(self.role, Action.MESSAGE) and not over and self.goal.cancelled_at is None,
             "follow_up": may(self.role, Action.SUBMIT) and over and bool(self._result),
             "approve": may(self.role, Action.APPROVE),
         }

@@ -7,6 +7,7 @@ from .breaking import close_breaker, heard_from, probe, report_outage, wait_out
 from .claiming import claim, current_head, pull, still_mine
 from .controlling import cancel_goal, lose_sandbox, pause_goal, resume_goal, stand_down
 from .following import follow_up
+from .messaging import send_message
 from .people import Opened, invite, login_link, look_at_link, person, person_in_charge, use_link
 from .picking import pick_rollout
 from .planning import draft_of
@@ -110,6 +111,7 @@ __all__ = [
     "retry_goal",
     "run_now",
     "run_plan",
+    "send_message",
     "set_four_eyes",
     "stand_down",
     "still_mine",

@@ -24,6 +24,7 @@ DONE = {
     "force": "The goal is ended by force; what nobody confirmed is named below and among the events.",
     "pause": "The goal is paused: nothing new is begun, and its work is kept.",
     "resume": "The goal goes on.",
+    "message": "It is sent: the next model call has it.",
     "follow-up": "This is a new goal that starts from the result of the one that you want changes of.",
     "retry": "This is a new goal that carries the finished steps of the one that you retried.",
     "pick": "The result is the one that you picked now; the goal's story has your reason.",
@@ -36,6 +37,7 @@ ACTIONS = {
     "retry": Action.RETRY,
     "pick": Action.PICK,
     "follow-up": Action.SUBMIT,
+    "message": Action.MESSAGE,
 }
 MOVED_ON = "Nothing was changed, because the goal has moved on meanwhile: {error}."
 
@@ -67,6 +69,9 @@ def _do(verb: str, goal: Goal, form: ActForm, user: Any) -> Goal:
         return services.resume_goal(goal.pk, limits=form.limits(), by=by, reason=reason)
     if verb == "pick":
         return services.pick_rollout(goal.pk, form.cleaned_data["rollout"] or 0, reason=reason, by=by)
+    if verb == "message":
+        said = form.cleaned_data
+        return services.send_message(goal.pk, said["text"], to=said["to"] or "executor", by=by).goal
     if verb == "follow-up":
         return follow_up_once(form.cleaned_data["key"], goal.pk, form.cleaned_data["text"], by=user)
     if verb == "retry":

@@ -41,6 +41,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("member-list", "post"): {"user": "nobody", "role": "viewer"},
     ("member-detail", "patch"): {"role": "operator"},
     ("question-answer", "post"): {"answer": "x"},
+    ("goal-message", "post"): {"text": "x"},
     ("goal-follow-up", "post"): {"text": "x"},
     ("approval-approve", "post"): PLAN,
     ("approval-reject", "post"): PLAN,

@@ -138,6 +138,13 @@ class FollowUpInput(LimitsInput):
     text = Text(help_text="what is to be done beyond the result, or changed in it")
 
 
+class MessageInput(Input):
+    text = Text(max_length=4000)
+    to = serializers.ChoiceField(
+        ["executor", "planner", "reviewer"], required=False, help_text="whose next model calls have it (executor)"
+    )
+
+
 class GoalSummary(serializers.ModelSerializer[Goal]):
     title = serializers.SerializerMethodField(help_text="the beginning of its text, in one line")
     headline = serializers.SerializerMethodField(help_text="the status in words: an unverified success says so")

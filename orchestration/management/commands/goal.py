@@ -55,6 +55,7 @@ class Command(BaseCommand):
             "run-plan": self.run_plan,
             "answer": self.answer,
             "follow-up": self.follow_up,
+            "message": self.message,
         }
         with in_a_sentence():
             code = verbs[options["verb"]](options)
@@ -221,6 +222,12 @@ class Command(BaseCommand):
         if options["watch"]:
             return self._follow(goal, options)
         self._out(options, story.summary(goal), str(goal.pk))
+        return 0
+
+    def message(self, options: dict[str, Any]) -> int:
+        goal = story.find_goal(options["id"])
+        services.send_message(goal.pk, options["text"], to=options["to"])
+        self._out(options, story.summary(goal), f"the {options['to']}'s next model call of goal {goal.short_id} has it")
         return 0
 
     def _decided(self, decision: services.Decision, options: dict[str, Any]) -> int:
