@@ -405,11 +405,11 @@ def test_only_what_can_be_done_now_is_offered(page: Client, ana: User) -> None:
         }
 
     goal = services.submit_goal("Say hello", by=ana)
-    assert offered(goal) == {"pause", "cancel"}
+    assert offered(goal) == {"pause", "cancel", "message"}
     services.pause_goal(goal.pk, reason="x", finish_running=True)
-    assert offered(goal) == {"resume", "cancel", "pause"}, "what goes on can be stopped"
+    assert offered(goal) == {"resume", "cancel", "pause", "message"}, "what goes on can be stopped"
     services.pause_goal(goal.pk, reason="x")
-    assert offered(goal) == {"resume", "cancel"}
+    assert offered(goal) == {"resume", "cancel", "message"}
     services.cancel_goal(goal.pk)
     assert offered(goal) == {"retry"}
 
