@@ -86,7 +86,9 @@ def test_a_take_over_tells_the_same_at_the_same_call(engine: Engine) -> None:
     done = Call.objects.filter(run__goal=goal, run__kind="step", kind="llm", status="done")
     assert sorted(done.values_list("turn", flat=True)) == [1, 2, 3]
     said = [[words.rsplit("\n", 1)[-1] for words in mail] for at, mail in model.of("executor") if at == 2]
-    assert sorted(said) == [["be brief"], ["be brief", "and kind"]], "the call that was broken off, and the one after it"
+    assert sorted(said) == [["be brief"], ["be brief", "and kind"]], (
+        "the call that was broken off, and the one after it"
+    )
 
 
 def test_what_cannot_be_sent(engine: Engine) -> None:
