@@ -24,6 +24,8 @@ class ActForm(forms.Form):
 
     text = forms.CharField(required=False, strip=False)
     to = forms.ChoiceField(choices=[(role, role) for role in ("executor", "planner", "reviewer")], required=False)
+    step = forms.IntegerField(required=False, min_value=0, max_value=32767)
+    action = forms.CharField(required=False, max_length=24)
     finish_running = forms.BooleanField(required=False)
     from_step = forms.IntegerField(required=False, min_value=0, max_value=32767)
     rollout = forms.IntegerField(required=False, min_value=1, max_value=16)

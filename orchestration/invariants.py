@@ -230,6 +230,8 @@ def _dependencies_in_base(history: History) -> Found:
     done: set[str] = {str(s.id) for s in history.steps if s.status in FINISHED_STEP} - set(history.changes("step"))
     heads = {rollout.id: "" if history.goal.is_retry else history.goal.base_sha for rollout in history.rollouts}
     for event in history.events:
+        if event.noun == "step" and event.new == StepStatus.SKIPPED:  # by a person: nobody waits for it
+            done.add(event.about)
         if event.noun == "step" and event.new == StepStatus.SUCCEEDED and event.about in steps:
             done.add(event.about)
             heads[steps[event.about].rollout] = steps[event.about].commit

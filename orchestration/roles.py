@@ -17,7 +17,7 @@ class Role(TextChoices):
 
 
 class Action(TextChoices):
-    """The verbs of the services; the label ends "only … may". (Message and approve wait for their services.)"""
+    """The verbs of the services; the label ends "only … may"."""
 
     SEE = "see", "see goals, schedules, repositories and members"
     SEE_COSTS = "see_costs", "see what goals cost"
@@ -30,6 +30,7 @@ class Action(TextChoices):
     PICK = "pick", "pick another result"
     MESSAGE = "message", "write to running goals"
     APPROVE = "approve", "approve"
+    OVERRIDE = "override", "skip steps, mark them done and override verdicts"
     MANAGE_SCHEDULES = "manage_schedules", "make, change and run schedules"
     MANAGE_REPOSITORIES = "manage_repositories", "register repositories"
     MANAGE_MEMBERS = "manage_members", "change the members"
@@ -43,7 +44,7 @@ OPERATE = LOOK | {
 TABLE: dict[Role, frozenset[Action]] = {
     Role.VIEWER: LOOK,
     Role.OPERATOR: OPERATE,
-    Role.APPROVER: OPERATE | {Action.APPROVE},
+    Role.APPROVER: OPERATE | {Action.APPROVE, Action.OVERRIDE},
     Role.AUDITOR: LOOK | {Action.SEE_AUDIT},
     Role.ADMIN: frozenset(Action),
 }

@@ -55,6 +55,8 @@ def headline(goal: Goal) -> str:
     said = str(goal.status)
     if goal.status == GoalStatus.SUCCEEDED:
         said = "succeeded, verified" if goal.verified else "succeeded, unverified"
+        if goal.unverified_by and not goal.verified:
+            said += f", accepted by {goal.unverified_by}"
     elif goal.stuck:
         said = f"{goal.status}, stuck"
     return f"{said} (scripted)" if is_scripted(goal) else said
@@ -72,6 +74,7 @@ def summary(goal: Goal) -> dict[str, Any]:
         "status": goal.status,
         "headline": headline(goal),
         "verified": goal.verified,
+        "unverified_by": goal.unverified_by,
         "text": goal.text,
         "created_at": goal.created_at.isoformat(),
     }

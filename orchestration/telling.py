@@ -137,6 +137,13 @@ TELLERS: dict[str, Callable[[str, str, str, str, Mapping[str, Any]], str]] = {
     "review.recorded": _review,
     "approval.asked": lambda subject, old, new, reason, data: _with(f"A person must look at {subject}", reason),
     "approval.status": lambda subject, old, new, reason, data: _with(f"The {subject} is {new}", reason),
+    "step.skipped": lambda subject, old, new, reason, data: _with(f"{subject.capitalize()} is left out", reason),
+    "step.done_by_hand": lambda subject, old, new, reason, data: _with(
+        f"{subject.capitalize()} is done by hand", reason
+    ),
+    "review.overridden": lambda subject, old, new, reason, data: _with(
+        f"The verdict {old.replace('_', ' ')} is overridden with {new.replace('_', ' ')}", reason
+    ),
     "message.sent": lambda subject, old, new, reason, data: _with(f"A message {subject}", reason),
     "message.told": lambda subject, old, new, reason, data: _with(f"The {subject} is told", reason),
     "question.asked": lambda subject, old, new, reason, data: _with(f"{subject.capitalize()} asks", reason),

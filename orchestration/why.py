@@ -47,6 +47,7 @@ class Facts:
     decided: bool = False  # a rollout won, the others are being stopped
     finishes: bool = False  # paused, and what runs goes on to its own end
     question: str = ""  # of a step, that waits for an answer: "Step 2 asks: red or green?"
+    accepted: str = ""  # who let it succeed by overriding the verdict
     asks: str = ""  # why a person must look at its plan
     until: str = ""  # when that expires, and what happens then
     unconfirmed: int = 0  # things of a cancelled goal that nobody has confirmed to be over
@@ -168,6 +169,8 @@ def _succeeded(facts: Facts) -> str:
             return f"Its check passes{where}, in a fresh sandbox{before}."
         before = f"; {facts.turned} of them {'was' if facts.turned == 1 else 'were'} red before" if facts.turned else ""
         return f"{facts.passed} of {facts.checks} checks pass{where}, in a fresh sandbox{before}."
+    if facts.accepted:
+        return f"{facts.accepted} accepted it against the review{_because(facts.reason)}. Read the changes before you use them."
     if not facts.checks:
         return (
             "No check was given and none was found, so nothing proves the result: read the changes before you use them."

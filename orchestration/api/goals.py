@@ -38,10 +38,12 @@ from .serializers.goals import (
     Handover,
     MessageInput,
     Nothing,
+    OverrideInput,
     PauseInput,
     PickInput,
     ResumeInput,
     RetryInput,
+    StepInput,
 )
 from .serializers.records import EventOut
 
@@ -68,6 +70,7 @@ class Goals(Collection):
         "run_plan": Action.RESUME,
         "follow_up": Action.SUBMIT,
         "message": Action.MESSAGE,
+        **dict.fromkeys(("skip_step", "mark_done", "override"), Action.OVERRIDE),
         "events": Action.SEE,
         "result_patch": Action.SEE,
         "bundle": Action.SEE,
@@ -137,6 +140,28 @@ class Goals(Collection):
     def message(self, request: Request, pk: UUID) -> Response:
         goal, asked = self.get_object(), checked(MessageInput, request)
         services.send_message(goal.pk, asked["text"], to=asked.get("to", "executor"), by=name_of(request))
+        return Response(GoalDetail(self.get_object()).data)
+
+    @docs.changes(StepInput, GoalDetail, "Leave a step out; what depends on it goes on as if it were done.")
+    @action(detail=True, methods=["post"], url_path="skip-step", url_name="skip-step")
+    def skip_step(self, request: Request, pk: UUID) -> Response:
+        return self._settle(request, services.skip_step)
+
+    @docs.changes(StepInput, GoalDetail, "A step is done by hand: its work is taken to be in head.")
+    @action(detail=True, methods=["post"], url_path="mark-done", url_name="mark-done")
+    def mark_done(self, request: Request, pk: UUID) -> Response:
+        return self._settle(request, services.mark_done)
+
+    def _settle(self, request: Request, act: Any) -> Response:
+        goal, asked = self.get_object(), checked(StepInput, request)
+        act(goal.pk, asked.pop("step"), by=name_of(request), **asked)
+        return Response(GoalDetail(self.get_object()).data)
+
+    @docs.changes(OverrideInput, GoalDetail, "A person's verdict in the place of the last review's.")
+    @action(detail=True, methods=["post"])
+    def override(self, request: Request, pk: UUID) -> Response:
+        goal, asked = self.get_object(), checked(OverrideInput, request)
+        services.override_verdict(goal.pk, asked.pop("action"), by=name_of(request), **asked)
         return Response(GoalDetail(self.get_object()).data)
 
     @docs.changes(Nothing, GoalDetail, "Go on with a plan-only goal, by the plan that it has: no second planning call.")

@@ -9,6 +9,7 @@ from django.core.management.base import CommandParser
 
 from orchestration.diversity import HINTS, parse
 from orchestration.policies import ON_EXPIRY, POLICIES
+from orchestration.services import VERDICTS
 from orchestration.states import ReviewedBy, ReviewWhen, Strategy
 
 HELP = (
@@ -127,6 +128,7 @@ def add_subcommands(parser: CommandParser) -> None:
     add_people(verbs)
     add_answer(verbs)
     add_message(verbs)
+    add_overrides(verbs)
     follow = add_follow_up(verbs)
     applied = _verb(verbs, "apply", "Put a goal's patch on a work tree.", "goal apply last", goal=True)
     applied.add_argument("--to", default="", metavar="FOLDER", help="another work tree than the goal's repository")
@@ -243,6 +245,29 @@ def add_message(verbs: Any) -> None:
     )
     message.add_argument("text", help="what you want to say")
     message.add_argument("--to", choices=("executor", "planner", "reviewer"), default="executor", help="(executor)")
+
+
+def add_overrides(verbs: Any) -> None:
+    for verb, words in (
+        ("skip", "Leave a step out; what depends on it goes on as if it were done."),
+        ("mark-done", "A step is done by hand: its work is taken to be in head."),
+    ):
+        parser = _verb(verbs, verb, words, f"goal {verb} last 3 --reason 'not needed any more'", goal=True)
+        parser.add_argument("step", type=_index, help="its number in the newest plan")
+        parser.add_argument("--reason", required=True, help="told in the goal's story")
+        parser.add_argument("--rollout", type=_positive, metavar="N", help="where several are open")
+    override = _verb(
+        verbs,
+        "override",
+        "Your verdict in the place of the last review's; `complete` makes it succeed, unverified.",
+        "goal override last complete --reason 'the reviewer misread the diff'",
+        goal=True,
+    )
+    override.add_argument("action", choices=VERDICTS)
+    override.add_argument("--reason", required=True, help="told in the goal's story")
+    override.add_argument("--step", type=_index, action="append", default=[], metavar="K", help="which it means")
+    override.add_argument("--changes", default="", help="what to do differently")
+    override.add_argument("--rollout", type=_positive, metavar="N", help="where several are open")
 
 
 def add_follow_up(verbs: Any) -> argparse.ArgumentParser:

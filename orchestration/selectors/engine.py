@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from .. import flow
@@ -179,7 +179,8 @@ def waiting_goals(queues: Sequence[str]) -> set[Any]:
 
 def pending_verdict(rollout: Rollout, revision: int) -> Review | None:
     """The review of this revision that nobody has drawn the consequence of."""
-    reviews = Review.objects.filter(rollout=rollout, acted=False, run__revision=revision)
+    of_it = Q(run__revision=revision) | Q(run=None, plan__revision=revision)  # an agent's, or a person's
+    reviews = Review.objects.filter(of_it, rollout=rollout, acted=False)
     return reviews.order_by("-created_at").first()
 
 

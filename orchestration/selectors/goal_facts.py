@@ -49,6 +49,7 @@ def facts_of(
         decided=goal.selected_id is not None,
         finishes=goal.finishes_running,
         question=_question(goal, runs),
+        accepted=_person(goal.unverified_by),
         asks=_asks(waits),
         until=_until(waits),
         unconfirmed=unconfirmed,

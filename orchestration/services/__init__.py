@@ -8,6 +8,7 @@ from .claiming import claim, current_head, pull, still_mine
 from .controlling import cancel_goal, lose_sandbox, pause_goal, resume_goal, stand_down
 from .following import follow_up
 from .messaging import send_message
+from .overriding import VERDICTS, mark_done, override_verdict, skip_step
 from .people import Opened, invite, login_link, look_at_link, person, person_in_charge, use_link
 from .picking import pick_rollout
 from .planning import draft_of
@@ -52,6 +53,7 @@ from .teams import (
 )
 
 __all__ = [
+    "VERDICTS",
     "Answered",
     "Base",
     "Decision",
@@ -84,7 +86,9 @@ __all__ = [
     "login_link",
     "look_at_link",
     "lose_sandbox",
+    "mark_done",
     "member_of",
+    "override_verdict",
     "pause_goal",
     "pause_schedule",
     "person",
@@ -113,6 +117,7 @@ __all__ = [
     "run_plan",
     "send_message",
     "set_four_eyes",
+    "skip_step",
     "stand_down",
     "still_mine",
     "submit_due_goals",

@@ -24,6 +24,9 @@ DONE = {
     "force": "The goal is ended by force; what nobody confirmed is named below and among the events.",
     "pause": "The goal is paused: nothing new is begun, and its work is kept.",
     "resume": "The goal goes on.",
+    "skip": "The step is left out.",
+    "mark-done": "The step counts as done.",
+    "override": "Your verdict stands in the place of the review's.",
     "message": "It is sent: the next model call has it.",
     "follow-up": "This is a new goal that starts from the result of the one that you want changes of.",
     "retry": "This is a new goal that carries the finished steps of the one that you retried.",
@@ -38,7 +41,9 @@ ACTIONS = {
     "pick": Action.PICK,
     "follow-up": Action.SUBMIT,
     "message": Action.MESSAGE,
+    **dict.fromkeys(("skip", "mark-done", "override"), Action.OVERRIDE),
 }
+OVERRIDES = frozenset({"skip", "mark-done", "override"})
 MOVED_ON = "Nothing was changed, because the goal has moved on meanwhile: {error}."
 
 
@@ -69,6 +74,8 @@ def _do(verb: str, goal: Goal, form: ActForm, user: Any) -> Goal:
         return services.resume_goal(goal.pk, limits=form.limits(), by=by, reason=reason)
     if verb == "pick":
         return services.pick_rollout(goal.pk, form.cleaned_data["rollout"] or 0, reason=reason, by=by)
+    if verb in OVERRIDES:
+        return _override(verb, goal, form, by)
     if verb == "message":
         said = form.cleaned_data
         return services.send_message(goal.pk, said["text"], to=said["to"] or "executor", by=by).goal
@@ -81,3 +88,16 @@ def _do(verb: str, goal: Goal, form: ActForm, user: Any) -> Goal:
     if goal.is_gated and not goal.finishes_running:  # the service takes a second pause for done, a person wants to know
         raise IllegalMove(f"goal {goal.short_id} is {goal.status} already")
     return services.pause_goal(goal.pk, by=by, reason=reason, finish_running=form.cleaned_data["finish_running"])
+
+
+def _override(verb: str, goal: Goal, form: ActForm, by: str) -> Goal:
+    said = form.cleaned_data
+    why = {"by": by, "reason": said["reason"], "rollout": said["rollout"]}
+    if verb == "override":
+        steps = [] if said["step"] is None else [said["step"]]
+        return services.override_verdict(goal.pk, said["action"], steps=steps, changes=said["text"], **why)
+    if said["step"] is None:
+        raise BadInput("say which step")
+    act = services.skip_step if verb == "skip" else services.mark_done
+    act(goal.pk, said["step"], **why)
+    return goal

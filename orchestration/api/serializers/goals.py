@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from ... import story
+from ... import services, story
 from ...diversity import HINTS
 from ...models import Check, Goal, Rollout
 from ...policies import MOST_HOURS, ON_EXPIRY, POLICIES
@@ -145,6 +145,20 @@ class MessageInput(Input):
     )
 
 
+class StepInput(Input):
+    step = Number(min_value=0, max_value=32767, help_text="its number in the newest plan")
+    reason = Text(max_length=500, help_text="told in the goal's story")
+    rollout = Number(required=False, min_value=1, max_value=16, help_text="where several are open")
+
+
+class OverrideInput(Input):
+    action = serializers.ChoiceField(list(services.VERDICTS), help_text="`complete`: it succeeds, unverified")
+    reason = Text(max_length=500, help_text="told in the goal's story")
+    steps = serializers.ListField(child=Number(min_value=0, max_value=32767), required=False, max_length=50)
+    changes = Text(required=False, allow_blank=True, max_length=4000, help_text="what to do differently")
+    rollout = Number(required=False, min_value=1, max_value=16, help_text="where several are open")
+
+
 class GoalSummary(serializers.ModelSerializer[Goal]):
     title = serializers.SerializerMethodField(help_text="the beginning of its text, in one line")
     headline = serializers.SerializerMethodField(help_text="the status in words: an unverified success says so")
@@ -164,6 +178,7 @@ class GoalSummary(serializers.ModelSerializer[Goal]):
             "status",
             "headline",
             "verified",
+            "unverified_by",
             "reason",
             "stuck",
             "paused_cap",

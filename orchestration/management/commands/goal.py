@@ -56,6 +56,9 @@ class Command(BaseCommand):
             "answer": self.answer,
             "follow-up": self.follow_up,
             "message": self.message,
+            "skip": self.skip,
+            "mark-done": self.mark_done,
+            "override": self.override,
         }
         with in_a_sentence():
             code = verbs[options["verb"]](options)
@@ -228,6 +231,26 @@ class Command(BaseCommand):
         goal = story.find_goal(options["id"])
         services.send_message(goal.pk, options["text"], to=options["to"])
         self._out(options, story.summary(goal), f"the {options['to']}'s next model call of goal {goal.short_id} has it")
+        return 0
+
+    def skip(self, options: dict[str, Any]) -> int:
+        return self._settled(services.skip_step, options)
+
+    def mark_done(self, options: dict[str, Any]) -> int:
+        return self._settled(services.mark_done, options)
+
+    def _settled(self, act: Callable[..., Any], options: dict[str, Any]) -> int:
+        why = {"reason": options["reason"], "rollout": options["rollout"]}
+        goal = story.find_goal(options["id"])
+        step = act(goal.pk, options["step"], by="shell", **why)
+        self._out(options, story.summary(Goal.objects.get(pk=goal.pk)), f"step {step.index} is {step.status}")
+        return 0
+
+    def override(self, options: dict[str, Any]) -> int:
+        said = {name: options[name] for name in ("reason", "changes", "rollout")}
+        pk, action = story.find_goal(options["id"]).pk, options["action"]
+        goal = services.override_verdict(pk, action, by="shell", steps=options["step"], **said)
+        self._out(options, story.summary(goal), f"goal {goal.short_id} is {story.headline(goal)}")
         return 0
 
     def _decided(self, decision: services.Decision, options: dict[str, Any]) -> int:
