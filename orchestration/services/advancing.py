@@ -303,6 +303,8 @@ def _unask_judges(change: Change) -> None:
 
 def _stop_loser(change: Change, seen: Picture, rollout: Rollout) -> None:
     """The race is decided: what this rollout has queued ends now, what runs is told by its worker's next heartbeat."""
+    if rollout.status == RolloutStatus.AWAITING_APPROVAL:
+        withdraw_approvals(change, rollout)
     if rollout.status != RolloutStatus.CANCELLING:
         change.move(rollout, RolloutStatus.CANCELLING, reason="another rollout won")
     _advance_rollout(change, seen, rollout)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 from pydantic import ValidationError
 
@@ -99,10 +99,11 @@ def _scope(goal: Goal, plan: Plan) -> Scope:
 
 
 def _approved(plan: Plan) -> list[Scope]:
-    """What people have said yes to in this rollout, all of it together as the last one."""
+    """What people have said yes to in this rollout, or in the goal that this one retries; all of it together as the last one."""
+    mine = Q(rollout=plan.rollout_id) | Q(goal__retries=plan.rollout.goal_id)
     scopes = [
         scope_from(stored)
-        for stored in Approval.objects.filter(rollout_id=plan.rollout_id, status=ApprovalStatus.APPROVED)
+        for stored in Approval.objects.filter(mine, status=ApprovalStatus.APPROVED)
         .order_by("created_at")
         .values_list("scope", flat=True)
     ]

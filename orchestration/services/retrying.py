@@ -10,7 +10,7 @@ from django.db import transaction
 from ..errors import BadInput, IllegalMove
 from ..lineage import Finished, contained, with_dependents
 from ..models import Check, Event, Goal, Plan, Rollout, Run, Step
-from ..states import FINISHED_STEP, CheckPhase, RunStatus, StepStatus
+from ..states import FINISHED_STEP, ApprovalStatus, CheckPhase, RunStatus, StepStatus
 from ..transitions import Change, locked, repeatable
 from .advancing import advance
 from .approving import ask_about
@@ -57,12 +57,15 @@ def retry_goal(
         "diversity",
         "stagger_seconds",
         "approval",
-        "plan_only",
         "follow_up_of",
     )
+    was_run = old.plan_only and old.approvals.filter(status=ApprovalStatus.APPROVED).exists()
     with transaction.atomic():
         goal = Goal.objects.create(
-            **{name: getattr(old, name) for name in (*what, "submitted_by")}, retry_of=old, origin="retry"
+            plan_only=old.plan_only and not was_run,
+            **{name: getattr(old, name) for name in (*what, "submitted_by")},
+            retry_of=old,
+            origin="retry",
         )
         add_budget(goal, limits_within(limits) if limits else limits_of(old))
         with locked(goal.pk, by=by) as change:

@@ -285,3 +285,51 @@ def test_a_plan_that_needs_an_approval_is_not_run_around_it(engine: Engine) -> N
         services.run_plan(other.pk, by="ada")
     services.cancel_goal(goal.pk)
     services.cancel_goal(other.pk)
+
+
+def test_of_two_attempts_one_is_approved_and_wins_and_the_other_asks_no_more(engine: Engine) -> None:
+    goal = waiting(engine, "one", rollouts=2, checks=["true"])
+    assert until(lambda: Approval.objects.filter(goal=goal, status="waiting").count() == 2, 20)
+    first = Approval.objects.filter(goal=goal).order_by("rollout__number")[0]
+    services.approve_plan(first.pk, first.plan_sha256, by="grace")
+    assert Goal.objects.get(pk=goal.pk).status == "running"
+    goal = engine.work(goal)
+    assert (goal.status, goal.selected_id, goal.verified) == ("succeeded", first.rollout_id, True), story(goal)
+    assert sorted(Approval.objects.filter(goal=goal).values_list("status", flat=True)) == ["approved", "withdrawn"]
+
+
+def test_a_retry_of_what_was_approved_asks_again_only_for_more(engine: Engine) -> None:
+    reviews: list[int] = []
+
+    def answer(request: Request) -> Any:
+        if role(request) == "reviewer" and not reviews:
+            reviews.append(1)
+            return verdict("stop", request)
+        return writes_a_file(request)
+
+    goal = waiting(engine, answerer=answer)
+    approval = asked(goal)
+    services.approve_plan(approval.pk, approval.plan_sha256, by="grace")
+    assert engine.work(goal).status == "failed"
+    again = engine.work(services.retry_goal(goal.pk))
+    assert (again.status, again.approvals.count()) == ("succeeded", 0), story(again)
+
+
+def test_a_plan_that_was_never_approved_is_not_worked_by_a_retry(engine: Engine) -> None:
+    """Steps of the approved r1 are finished, r2 asks for more and nobody decides: the retry carries r2, and asks."""
+
+    def answer(request: Request) -> Any:
+        if role(request) == "planner":
+            made = Run.objects.filter(kind=RunKind.PLAN).count()
+            return say({"summary": "s", "steps": [step(0, f"plan {made}", writes=[f"{made}.txt"])]})
+        return verdict("replan", request) if role(request) == "reviewer" else writes_a_file(request)
+
+    goal = waiting(engine, answerer=answer)
+    first = asked(goal)
+    services.approve_plan(first.pk, first.plan_sha256, by="grace")
+    goal = engine.work(goal, until=partial(asks, goal))
+    late(goal)
+    services.sweep()
+    again = services.retry_goal(goal.pk)
+    assert (again.status, asked(again).asks) == ("awaiting_approval", ["it may write more: 2.txt"])
+    services.cancel_goal(again.pk)
