@@ -7,7 +7,7 @@ QUICK := -m "not services and not browser" -n 2
 SERVICES := services and not browser and not faults
 LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header
 
-.PHONY: bench bench-quick help setup demo up env browser test test-sqlite test-postgres test-long test-services check screenshots schema-test openapi faults crash-points chaos chaos-long lock clean
+.PHONY: bench bench-quick evaluate help setup demo up env browser test test-sqlite test-postgres test-long test-services check screenshots schema-test openapi faults crash-points chaos chaos-long lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,10 @@ check: ## lint, format, types, import rules, migrations; no services
 screenshots: ## pictures of the panel with the demo goal, into docs/images
 	@scripts/setup --dev --browser
 	@$(PY) scripts/screenshots.py
+
+evaluate: ## examples/eval with a crew that is wrong in 30 % of its attempts and approves everything: is anything said to be done that is not?
+	@scripts/setup
+	@$(PY) manage.py evaluate examples/eval --scripted
 
 schema-test: ## schemathesis over the whole API, on a live server with a seeded database (about a minute)
 	@scripts/setup --dev

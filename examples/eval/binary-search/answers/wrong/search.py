@@ -1,0 +1,9 @@
+def find(ordered, wanted):
+    low, high = 0, len(ordered) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if ordered[middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle - 1
+    return low

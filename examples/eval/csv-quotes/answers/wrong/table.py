@@ -1,0 +1,2 @@
+def split_line(line):
+    return [cell.strip('"') for cell in line.split(",")]

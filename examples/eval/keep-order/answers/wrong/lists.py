@@ -1,0 +1,2 @@
+def unique(values):
+    return list(reversed(sorted(set(values))))

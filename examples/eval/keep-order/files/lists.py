@@ -1,0 +1,2 @@
+def unique(values):
+    return sorted(set(values))

@@ -1,0 +1,4 @@
+from lists import unique
+
+assert unique(["b", "a", "b"]) == ["b", "a"]
+assert unique([]) == []

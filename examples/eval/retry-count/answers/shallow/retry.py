@@ -1,0 +1,6 @@
+def call(function, attempts=3):
+    while True:
+        try:
+            return function()
+        except OSError:
+            continue

@@ -1,0 +1,3 @@
+#!/bin/sh
+set -e
+cp "$1" "$1.bak"

@@ -1,0 +1,2 @@
+#!/bin/sh
+cp "$1" "$1.bak" || true

@@ -1,0 +1,6 @@
+def to_fahrenheit(celsius):
+    return celsius * 9 / 5 + 32
+
+
+def to_celsius(fahrenheit):
+    return (fahrenheit - 32) * 5 / 9

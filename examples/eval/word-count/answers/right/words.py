@@ -1,0 +1,6 @@
+import re
+from collections import Counter
+
+
+def count(text):
+    return dict(Counter(re.findall(r"\w+(?:'\w+)*", text.lower())))
