@@ -185,6 +185,13 @@ def _of_people(told: Story) -> Iterator[str]:
     for one in _waiting_questions(told):
         choices = f" ({', '.join(one['choices'])})" if one["choices"] else ""
         yield f"Step {one['step']} asks: {_line(one['text'])}{_line(choices)}"
+    for review in _waiting_verdicts(told):
+        yield f"The verdict {review['action']} waits for a person: {_line(review['asks'])}"
+
+
+def _waiting_verdicts(told: Story) -> list[Mapping[str, Any]]:
+    reviews = [review for rollout in told["rollouts"] for review in rollout["reviews"]]
+    return [review for review in reviews if review.get("asks") and not review.get("acted")]
 
 
 def _waiting_questions(told: Story) -> list[Mapping[str, Any]]:
@@ -207,7 +214,11 @@ def go_on(told: Story) -> list[dict[str, str]]:
             _way(f"answer step {one['step']}", f"manage.py goal answer {name} ANSWER --question {one['id'][:8]}")
             for one in _waiting_questions(told)
         ]
-        return [*asked, _way("watch it", f"manage.py goal watch {name}")]
+        verdicts = [
+            _way("decide on the verdict", f"manage.py goal override {name} {one['action']} --reason WHY")
+            for one in _waiting_verdicts(told)
+        ]
+        return [*asked, *verdicts, _way("watch it", f"manage.py goal watch {name}")]
     if status == "succeeded":
         more = _way("ask for changes", f"manage.py goal follow-up {name} TEXT")
         return [*_look(told), _way("take the result", f"manage.py goal apply {name}"), more]

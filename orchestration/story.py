@@ -232,7 +232,18 @@ def workers_alive() -> bool:
 def _rollout(rollout: Rollout, overs: Mapping[str, Sequence[TakeOver]]) -> dict[str, Any]:
     reviews = Review.objects.filter(rollout=rollout)
     runs = Run.objects.filter(rollout=rollout).select_related("step").order_by("queued_at")
-    names = ("action", "reasoning", "suggested_changes", "confidence", "steps", "evidence", "findings", "by")
+    names = (
+        "action",
+        "reasoning",
+        "suggested_changes",
+        "confidence",
+        "steps",
+        "evidence",
+        "findings",
+        "by",
+        "asks",
+        "acted",
+    )
     return {
         "number": rollout.number,
         "status": rollout.status,

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 from django.utils import timezone
 
-from ..models import Approval, Breaker, Check, Event, Goal, Question, Rollout, Run, Worker
+from ..models import Approval, Breaker, Check, Event, Goal, Question, Review, Rollout, Run, Worker
 from ..states import LIVE_RUN, ApprovalStatus, GoalStatus, QuestionStatus, RunStatus
 from ..why import Facts, LiveRun
 from .outages import held_queues
@@ -48,7 +48,7 @@ def facts_of(
         said=act.reason if act else "",
         decided=goal.selected_id is not None,
         finishes=goal.finishes_running,
-        question=_question(goal, runs),
+        question=_question(goal, runs) or _verdict(goal, runs),
         accepted=_person(goal.unverified_by),
         asks=_asks(waits),
         until=_until(waits),
@@ -69,6 +69,14 @@ def _question(goal: Goal, runs: Sequence[Run]) -> str:
     waiting = Question.objects.filter(goal=goal, status=QuestionStatus.WAITING).select_related("step")
     found = waiting.order_by("created_at").first()
     return f"Step {found.step.index} asks: {found.text}" if found is not None else ""
+
+
+def _verdict(goal: Goal, runs: Sequence[Run]) -> str:
+    """Looked up only where nothing is under way after a review."""
+    if goal.status != GoalStatus.REVIEWING or any(run.status in LIVE_RUN for run in runs):
+        return ""
+    waiting = Review.objects.filter(rollout__goal=goal, acted=False).exclude(asks="").first()
+    return f"A verdict waits for a person ({waiting.asks})." if waiting is not None else ""
 
 
 def _asks(approval: Approval | None) -> str:

@@ -21,7 +21,7 @@ from ..invariants import (
     RunFacts,
     StepFacts,
 )
-from ..models import Approval, Budget, Call, Event, Goal, Occurrence, Question, Rollout, Run, Step
+from ..models import Approval, Budget, Call, Event, Goal, Occurrence, Question, Review, Rollout, Run, Step
 from ..states import ApprovalStatus, QuestionStatus, RunStatus
 
 AT_ONCE = 50  # goals in one snapshot: on SQLite it keeps writers waiting
@@ -66,12 +66,12 @@ def _histories(ids: Sequence[Any]) -> Iterator[tuple[Goal, History]]:
 
 
 def _waiting(ids: Sequence[Any]) -> Counter[Any]:
-    """How many approvals and questions of each goal wait for a person."""
+    """How many approvals, questions and verdicts of each goal wait for a person."""
     approvals = Approval.objects.filter(goal__in=ids, status=ApprovalStatus.WAITING)
     questions = Question.objects.filter(goal__in=ids, status=QuestionStatus.WAITING)
-    return Counter(
-        goal for rows in (approvals, questions) for goal in rows.order_by().values_list("goal_id", flat=True)
-    )
+    verdicts = Review.objects.filter(rollout__goal__in=ids, acted=False).exclude(asks="")
+    rows = [(approvals, "goal_id"), (questions, "goal_id"), (verdicts, "rollout__goal_id")]
+    return Counter(goal for found, of in rows for goal in found.order_by().values_list(of, flat=True))
 
 
 def _calls(ids: Sequence[Any]) -> QuerySet[Call]:

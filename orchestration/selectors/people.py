@@ -8,10 +8,10 @@ from typing import Any
 
 from django.shortcuts import get_object_or_404
 
-from ..models import Approval, Goal, Question, Step
+from ..models import Approval, Goal, Question, Review, Step
 from ..roles import Action, may
 from ..states import ApprovalStatus, QuestionStatus
-from .access import approvals_for, questions_for, with_role
+from .access import approvals_for, goals_for, questions_for, with_role
 
 SHOWN = 100
 
@@ -48,6 +48,12 @@ def approval_rows(user: Any) -> tuple[list[Approval], list[Approval]]:
     waiting = rows.filter(status=ApprovalStatus.WAITING).order_by("created_at", "id")[:SHOWN]
     decided = rows.exclude(status=ApprovalStatus.WAITING).exclude(status=ApprovalStatus.REPLACED)
     return list(waiting), list(decided.order_by("-ended_at", "-id")[:25])
+
+
+def verdict_rows(user: Any) -> list[Review]:
+    """Verdicts that wait for a person, the oldest first."""
+    rows = Review.objects.filter(acted=False, rollout__goal__in=goals_for(user)).exclude(asks="")
+    return list(rows.select_related("rollout__goal__team").order_by("created_at")[:SHOWN])
 
 
 def approval_page(user: Any, approval_id: Any) -> ApprovalPage:

@@ -104,7 +104,8 @@ def _advance_rollout(change: Change, seen: Picture, rollout: Rollout) -> None:
             withdraw_questions(change, rollout)
         for action in actions:
             _apply(change, seen, rollout, view, action)
-        if view.verdict is not None and view.gate == "open" and view.status != RolloutStatus.CANCELLING:
+        heard = view.verdict is not None and not view.verdict.asks
+        if heard and view.gate == "open" and view.status != RolloutStatus.CANCELLING:
             Review.objects.filter(rollout=rollout, acted=False).update(acted=True)
         if not any(isinstance(action, flow.FailStep | flow.Revise) for action in actions):
             return

@@ -67,7 +67,8 @@ def override_verdict(
     changes: str = "",
     rollout: int | None = None,
 ) -> Goal:
-    """A person's verdict in the place of the last review's; what runs of the rollout ends. `complete` makes it succeed, unverified.
+    """A person's verdict in the place of the last review's; what runs of the rollout ends. `complete` makes it succeed: unverified,
+    unless the review that asked for this decision stood on checks that prove the result.
 
     Raises BadInput for what is no verdict, IllegalMove where there is no review to override, or none of the head of now.
     """
@@ -83,6 +84,7 @@ def override_verdict(
         _refuse_unreviewed(found, plan, last, action)
         _refuse_unknown(plan, steps)
         _end_runs(change, found)
+        proven = action == "complete" and last is not None and bool(last.asks) and last.proven and not last.acted
         Review.objects.filter(rollout=found, acted=False).update(acted=True)
         Review.objects.create(
             rollout=found,
@@ -94,11 +96,12 @@ def override_verdict(
             reasoning=reason,
             suggested_changes=changes,
             confidence=1.0,
+            proven=proven,
         )
         was = last.action if last is not None else ""
         change.note("review.overridden", action, old=was[:20], new=action[:20], reason=reason)
         advance(change)
-        if action == "complete" and goal.selected_id == found.pk:
+        if action == "complete" and not proven and goal.selected_id == found.pk:
             Goal.objects.filter(pk=goal.pk).update(unverified_by=by)
             goal.unverified_by = by
         return goal

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from .. import services
 from ..errors import BadInput, IllegalMove, NotAllowed, OrchestrationError, StaleApproval
 from ..roles import Action
-from ..selectors.people import ApprovalPage, approval_page, approval_rows
+from ..selectors.people import ApprovalPage, approval_page, approval_rows, verdict_rows
 from ..services import draft_of
 from .acting import needs
 
@@ -31,7 +31,8 @@ STATUS: tuple[tuple[type[OrchestrationError], int], ...] = (
 @require_safe
 def approval_list(request: HttpRequest) -> HttpResponse:
     waiting, decided = approval_rows(request.user)
-    return render(request, "orchestration/approval_list.html", {"waiting": waiting, "decided": decided})
+    shown = {"waiting": waiting, "decided": decided, "verdicts": verdict_rows(request.user)}
+    return render(request, "orchestration/approval_list.html", shown)
 
 
 @needs(Action.SEE)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import override_settings
+from django.utils import timezone
 
 from agents.llm.demo_model import brief_in
 from orchestration import services
 from orchestration.errors import BadInput
 from orchestration.models import Event, Goal, Review, Run
+from orchestration.selectors.goal_page import why_of
+from tests.support.audit import all_holds
 from tests.support.engine import Engine
 from tests.support.installation import story
 from tests.support.models import Request, call, role, say, step, turn, verdict, writes_a_file
@@ -119,6 +124,58 @@ def test_an_executor_that_does_and_undoes_is_stuck(engine: Engine) -> None:
     assert run is not None
     assert goal.status == "failed"
     assert "again and again" in run.error, story(goal)
+
+
+class TestAPersonHasTheLastWord:
+    def waiting(self, engine: Engine, policy: dict[str, Any], check: str = "test -f note-0.txt") -> Goal:
+        engine.serve(writes_a_file)
+        goal = engine.goal("one", checks=[check], review=policy)
+        engine.work(goal, until=lambda: Review.objects.exclude(asks="").exists())
+        return goal
+
+    @pytest.mark.parametrize(
+        ("policy", "why"),
+        [
+            ({"reviewed_by": "human"}, "judged by a person"),
+            ({"reviewed_by": "llm_then_human"}, "the last word"),
+            ({"ask_below": 0.95}, "90%, below the 95%"),
+        ],
+    )
+    def test_it_waits_and_says_so_and_the_decision_of_a_proven_result_is_verified(
+        self, engine: Engine, policy: dict[str, Any], why: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        goal = self.waiting(engine, policy)
+        services.advance_goal(goal.pk)
+        goal.refresh_from_db()
+        assert goal.status == "reviewing"
+        assert why in why_of(goal), "the page's sentence"
+        call_command("goal", "show", goal.short_id)
+        assert f"goal override {goal.short_id} complete --reason WHY" in capsys.readouterr().out
+        Goal.objects.filter(pk=goal.pk).update(created_at=timezone.now() - timedelta(days=2))
+        all_holds()  # the audit knows whom it waits for
+        services.override_verdict(goal.pk, "complete", by="ada", reason="I looked at it")
+        goal.refresh_from_db()
+        assert (goal.status, goal.verified, goal.unverified_by) == ("succeeded", True, "")
+
+    def test_a_person_may_send_it_back_with_words_that_reach_the_next_brief(self, engine: Engine) -> None:
+        goal = self.waiting(engine, {"reviewed_by": "human"})
+        told: list[str] = []
+
+        def model(request: Request) -> dict[str, Any]:
+            if role(request) == "executor":
+                told.append(str(request["messages"]))
+            return writes_a_file(request)
+
+        engine.serve(model)
+        services.override_verdict(goal.pk, "retry_with_changes", by="ada", reason="too short", changes="Write a poem.")
+        engine.work(goal, until=lambda: Review.objects.exclude(asks="").count() == 2)
+        assert "Write a poem." in told[0]
+
+    def test_what_a_check_refutes_stays_unverified_when_a_person_accepts_it(self, engine: Engine) -> None:
+        goal = self.waiting(engine, {"reviewed_by": "human"}, check="test -f gold.txt")
+        services.override_verdict(goal.pk, "complete", by="ada", reason="good enough")
+        goal.refresh_from_db()
+        assert (goal.status, goal.verified, goal.unverified_by) == ("succeeded", False, "ada")
 
 
 @pytest.mark.parametrize(
