@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 # `make up LLM_API_KEY=… PORT=…` reaches the command by its environment, never by argv: make exports what it is given, and only that.
-QUICK := -m "not services and not browser" -n 2
+QUICK := -m "not services and not browser and not long" -n 2
 # with worker processes: they wait more than they work, so three at once
 SERVICES := services and not browser and not faults
 LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header
@@ -38,13 +38,13 @@ test-sqlite: ## all tests on SQLite
 test-postgres: ## the tests that use a database, on a PostgreSQL of their own
 	@$(PY) -m tests.support.postgres -- $(PY) -m pytest -q $(QUICK) --database-only
 
-test-long: ## the longer tests with worker processes, on SQLite
+test-long: ## the longer tests, with worker processes and without, on SQLite
 	@scripts/setup --dev
-	@$(PY) -m pytest -q -n 3 -m "$(SERVICES) and long"
+	@$(PY) -m pytest -q -n 3 -m "long and not browser and not faults"
 
-test-services: ## the tests with worker processes once more, on a PostgreSQL of their own
+test-services: ## the tests with worker processes and the longer ones once more, on a PostgreSQL of their own
 	@scripts/setup --dev
-	@$(PY) -m tests.support.postgres -- $(PY) -m pytest -q -n 3 -m "$(SERVICES)" --database-only
+	@$(PY) -m tests.support.postgres -- $(PY) -m pytest -q -n 3 -m "(services or long) and not browser and not faults" --database-only
 
 browser: ## a person's way in a real browser (PICTURES=folder keeps a picture of each page)
 	@scripts/setup --dev --browser

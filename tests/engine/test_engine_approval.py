@@ -24,6 +24,8 @@ from tests.support.installation import story, until
 from tests.support.models import Request, brief_in, role, say, step, verdict, writes_a_file
 from tests.support.people import member, team
 
+pytestmark = pytest.mark.long
+
 ALWAYS = {"policy": "always"}
 
 

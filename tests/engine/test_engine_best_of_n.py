@@ -21,6 +21,8 @@ from tests.support.engine import Engine
 from tests.support.installation import story
 from tests.support.models import Request, call, role, say, turn, verdict, writes_a_file
 
+pytestmark = pytest.mark.long
+
 BEST: dict[str, Any] = {"strategy": "best_of_n"}
 
 

@@ -22,6 +22,8 @@ from tests.support.installation import story
 from tests.support.models import Request, brief_in, call, role, turn, writes_a_file
 from tests.support.people import member
 
+pytestmark = pytest.mark.long
+
 
 class Sees:
     """An executor that looks around first; `briefs` are what it was told."""

@@ -15,6 +15,8 @@ from tests.support.engine import Engine
 from tests.support.installation import story, until
 from tests.support.models import Answer, Gated, Request, role, turn, writes_a_file
 
+pytestmark = pytest.mark.long
+
 
 class Records:
     """What was said to the model, call by call."""

@@ -12,6 +12,8 @@ from tests.support.engine import Engine
 from tests.support.installation import until
 from tests.support.models import Answer, Gated, Request, brief_in, role, say, step, verdict, writes_a_file
 
+pytestmark = pytest.mark.long
+
 
 def chain(request: Request) -> Answer:
     if role(request) == "planner":

@@ -17,6 +17,8 @@ from tests.support.engine import Engine
 from tests.support.installation import story, until
 from tests.support.models import Answer, Request, brief_in, call, role, say, step, verdict, writes_a_file
 
+pytestmark = pytest.mark.long
+
 
 class Asks:
     """Step 0 asks; 1 depends on it, 2 on nobody."""

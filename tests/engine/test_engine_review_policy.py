@@ -21,6 +21,8 @@ from tests.support.engine import Engine
 from tests.support.installation import story
 from tests.support.models import Request, call, role, say, step, turn, verdict, writes_a_file
 
+pytestmark = pytest.mark.long
+
 
 class Counting:
     """How often each role began a conversation."""

@@ -11,6 +11,8 @@ import pytest
 from agents.llm.wrong_model import answers_in
 from orchestration.evaluation.cases import Case, suite_in
 
+pytestmark = pytest.mark.long
+
 SUITE = Path(__file__).resolve().parents[2] / "examples" / "eval"
 CASES = suite_in(SUITE)
 
