@@ -37,6 +37,7 @@ from .journal import release_connection
 from .models import Run
 from .runs.bench import Tools
 from .runs.envelope import perform
+from .schema import schema_problem
 from .services.heartbeats import beat, let_go, say_hello, take_leave
 from .states import QUEUE_OF, Queue
 
@@ -386,6 +387,8 @@ def start_worker(sender: str, instance: object, **_: object) -> None:
         refuse_bad_settings()
     except BadInput as error:
         stop_with(str(error))
+    if problem := schema_problem():
+        stop_with(problem)
     require_own_broker()
     _answer_questions_only()
     queues = [name for name in instance.app.amqp.queues.consume_from if name in Queue.values]  # type: ignore[attr-defined]

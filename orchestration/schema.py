@@ -1,0 +1,33 @@
+"""Do the code and the database belong together? A worker of other code would write rows that the rest does not expect."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from pathlib import Path
+
+from django.db import DatabaseError, connection
+from django.db.migrations.recorder import MigrationRecorder
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def difference(code: Set[str], database: Set[str]) -> str:
+    """PURE: what is wrong between the migrations that the code has and those that were applied, and what to do; empty: nothing."""
+    if missing := sorted(code - database):
+        return (
+            f"the database lacks {len(missing)} migration(s) of this code, the first is {missing[0]}: "
+            "drain the other workers (SIGTERM), then run manage.py migrate"
+        )
+    if newer := sorted(database - code):
+        return f"the database was migrated by newer code (to {newer[-1]}): update this machine's code before its worker is started"
+    return ""
+
+
+def schema_problem() -> str:
+    """The same for this code and its database. A database that does not answer is no problem of this kind: others tell of it."""
+    code = {path.stem for path in MIGRATIONS.glob("[0-9]*.py")}
+    try:
+        rows = MigrationRecorder(connection).migration_qs.filter(app="orchestration")
+        return difference(code, set(rows.values_list("name", flat=True)))
+    except DatabaseError:
+        return ""
