@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .rendering.text import one_line
+from .replans import what_changed
 
 GOOD_TURNS = frozenset({"fixed", "kept", "passed"})
 DONE_STEPS = frozenset({"succeeded", "skipped"})
@@ -316,6 +317,8 @@ def _result_lines(found: Mapping[str, Any] | None) -> list[str]:
 
 def _plan_lines(plan: Mapping[str, Any]) -> list[str]:
     head = f"rollout {plan['rollout']}, revision {plan['revision']} ({plan['origin']}), sha256 {_code(plan['sha256'][:12])}"
+    if plan.get("replan") and (changed := what_changed(plan["replan"])):
+        head += f"; of the one before: {changed}"
     steps = [
         f"  - step {s['index']}, {s['status']}{' (kept)' if s['carried'] else ''}: {_prose(_line(s['description'], 200))}"
         + (f" {_code(s['commit'][:12])}" if s["commit"] else "")

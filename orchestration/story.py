@@ -6,15 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
-from django.db.models import Count, Sum
+from django.db.models import Count, F, Sum
 from django.utils import timezone
 
 from .cancelling import may_force, unconfirmed
 from .errors import BadInput, NotFound
 from .models import Approval, Budget, Call, Check, Event, Goal, Plan, Question, Review, Rollout, Run, Step, Worker
 from .proof import Proof
+from .replans import replan_report
 from .selectors.cancelling import cancel_proof, stopping_since
 from .selectors.goal_page import why_of
 from .selectors.proofs import proofs_of
@@ -261,10 +263,28 @@ def _rollout(rollout: Rollout, overs: Mapping[str, Sequence[TakeOver]]) -> dict[
         "patch_sha256": rollout.patch.sha256 if rollout.patch else "",
         "changed_lines": rollout.changed_lines,
         "replans": rollout.replans,
-        "plans": [_plan(plan) for plan in Plan.objects.filter(rollout=rollout).order_by("revision")],
+        "plans": _plans(rollout),
         "reviews": [{name: getattr(review, name) for name in names} for review in reviews],
         "runs": [_run(run, overs.get(str(run.pk), ())) for run in runs],
     }
+
+
+def _plans(rollout: Rollout) -> list[dict[str, Any]]:
+    """All revisions; each after the first with what it made of the one before."""
+    plans = [_plan(plan) for plan in Plan.objects.filter(rollout=rollout).order_by("revision")]
+    spent = _tokens_by_step(rollout) if len(plans) > 1 else {}
+    for before, plan in pairwise(plans):
+        tokens = {index: used for (revision, index), used in spent.items() if revision == before["revision"]}
+        plan["replan"] = replan_report(before["steps"], plan["steps"], tokens)
+    return plans
+
+
+def _tokens_by_step(rollout: Rollout) -> dict[tuple[int, int], int]:
+    """By (revision, index): what the model calls of its runs took."""
+    calls = Call.objects.filter(run__rollout=rollout, run__step__isnull=False, kind=CallKind.LLM)
+    rows = calls.values_list("run__revision", "run__step__index")
+    used = rows.annotate(used=Sum(F("prompt_tokens") + F("completion_tokens"))).order_by()
+    return {(revision, index): tokens or 0 for revision, index, tokens in used}
 
 
 def _plan(plan: Plan) -> dict[str, Any]:
@@ -275,6 +295,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "summary": plan.summary,
         "sha256": plan.sha256,
         "steps": steps,
+        "replan": None,
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .handover import go_on, open_questions
+from .replans import what_changed
 from .states import TERMINAL_GOAL
 from .telling import sentence, taken_over
 
@@ -129,6 +130,8 @@ def _rollout(rollout: Mapping[str, Any], told: Mapping[str, Any], paint: Paint) 
         yield f"  reason: {plain(rollout['reason'], 400)}"
     for plan in rollout["plans"]:
         yield f"  Plan revision {plan['revision']} ({plan['origin']}): {plain(plan['summary'], 200)}"
+        if plan["replan"] and (changed := what_changed(plan["replan"])):
+            yield f"    of the revision before: {changed}"
         for step in plan["steps"]:
             after = f", after {', '.join(map(str, step['dependencies']))}" if step["dependencies"] else ""
             yield f"    {paint.mark(step['status'])} {step['index']}. {plain(step['description'], 100)} [{step['status']}{after}]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -104,6 +105,28 @@ def test_two_replans_that_leave_a_check_failing_as_it_did_end_the_goal(engine: E
     assert goal.status == "failed"
     assert goal.reason.startswith("no progress: after 2 replans"), goal.reason
     assert goal.rollouts.get().replans == 2
+
+
+def test_a_replan_says_what_it_kept_and_dropped_and_what_that_had_cost(
+    engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def model(request: Request) -> dict[str, Any]:
+        first = Run.objects.filter(kind="plan").count() == 1
+        if role(request) == "planner":
+            steps = [step(0, "one"), step(1, "hit it with a hammer", dependencies=[0])]
+            return say({"steps": steps if first else [step(0, "call a joiner about that nail")]})
+        if role(request) == "reviewer":
+            return verdict("replan" if first else "complete", request)
+        if brief_in(request["messages"])["step"]["description"].startswith("hit"):
+            return call("finish", success=False, summary="no hammer", evidence=[])
+        return writes_a_file(request)
+
+    goal = worked(engine, model)
+    assert goal.status == "succeeded", story(goal)
+    call_command("goal", "show", goal.short_id)
+    told = re.search("of the revision before: steps kept 0; dropped 1; new 0; ([0-9]+) tokens", capsys.readouterr().out)
+    assert told is not None
+    assert int(told[1]) > 0
 
 
 @override_settings(NO_PROGRESS_ENDS=False)
