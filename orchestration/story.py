@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from django.db.models import Count, F, Sum
+from django.db.models import Count, Sum
 from django.utils import timezone
 
 from .cancelling import may_force, unconfirmed
@@ -20,6 +20,7 @@ from .replans import replan_report
 from .selectors.cancelling import cancel_proof, stopping_since
 from .selectors.goal_page import why_of
 from .selectors.proofs import proofs_of
+from .selectors.replans import tokens_by_step
 from .selectors.take_overs import TakeOver, take_overs_in
 from .states import CallKind, CallStatus, CheckPhase, GoalStatus
 
@@ -272,19 +273,11 @@ def _rollout(rollout: Rollout, overs: Mapping[str, Sequence[TakeOver]]) -> dict[
 def _plans(rollout: Rollout) -> list[dict[str, Any]]:
     """All revisions; each after the first with what it made of the one before."""
     plans = [_plan(plan) for plan in Plan.objects.filter(rollout=rollout).order_by("revision")]
-    spent = _tokens_by_step(rollout) if len(plans) > 1 else {}
+    spent = tokens_by_step(rollout) if len(plans) > 1 else {}
     for before, plan in pairwise(plans):
         tokens = {index: used for (revision, index), used in spent.items() if revision == before["revision"]}
         plan["replan"] = replan_report(before["steps"], plan["steps"], tokens)
     return plans
-
-
-def _tokens_by_step(rollout: Rollout) -> dict[tuple[int, int], int]:
-    """By (revision, index): what the model calls of its runs took."""
-    calls = Call.objects.filter(run__rollout=rollout, run__step__isnull=False, kind=CallKind.LLM)
-    rows = calls.values_list("run__revision", "run__step__index")
-    used = rows.annotate(used=Sum(F("prompt_tokens") + F("completion_tokens"))).order_by()
-    return {(revision, index): tokens or 0 for revision, index, tokens in used}
 
 
 def _plan(plan: Plan) -> dict[str, Any]:

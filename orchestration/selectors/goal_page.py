@@ -33,6 +33,7 @@ from .access import goals_for, with_role
 from .cancelling import cancel_proof
 from .goal_facts import facts_of
 from .proofs import proofs
+from .replans import replan_of
 
 T = TypeVar("T")
 MOST_RUNS = 1000
@@ -236,6 +237,7 @@ class PlanTab:
     review: Review | None
     events: Sequence[Event]
     spent: Sequence[Any]
+    replan: str  # what this revision made of the one before
 
 
 def plan_tab(head: GoalHead, href: Callable[[Step], str]) -> PlanTab:
@@ -253,6 +255,7 @@ def plan_tab(head: GoalHead, href: Callable[[Step], str]) -> PlanTab:
         now=list(commands.select_related("run__step").order_by("-pk")[:NOW_COMMANDS])[::-1],
         review=Review.objects.filter(rollout=head.rollout).order_by("created_at").last(),
         events=list(Event.objects.filter(goal=head.goal).exclude(kind__in=QUIET).order_by("-seq")[:LATEST_EVENTS]),
+        replan=replan_of(head.plan),
         spent=list(calls.values("run__kind").annotate(calls=Count("pk"), **sums).order_by("run__kind")),
     )
 

@@ -15,8 +15,9 @@ from django.utils import timezone
 from agents.llm.demo_model import brief_in
 from orchestration import services
 from orchestration.errors import BadInput
-from orchestration.models import Event, Goal, Review, Run
+from orchestration.models import Event, Goal, Plan, Review, Run
 from orchestration.selectors.goal_page import why_of
+from orchestration.selectors.replans import replan_of
 from tests.support.audit import all_holds
 from tests.support.engine import Engine
 from tests.support.installation import story
@@ -127,6 +128,8 @@ def test_a_replan_says_what_it_kept_and_dropped_and_what_that_had_cost(
     told = re.search("of the revision before: steps kept 0; dropped 1; new 0; ([0-9]+) tokens", capsys.readouterr().out)
     assert told is not None
     assert int(told[1]) > 0
+    page = replan_of(Plan.objects.latest("revision"))
+    assert page.startswith(told[0].removeprefix("of the revision before: ")), "the page says the same"
 
 
 @override_settings(NO_PROGRESS_ENDS=False)
