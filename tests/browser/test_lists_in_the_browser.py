@@ -9,8 +9,10 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
+from agents.contracts import PlanDraft, StepOutcome
+from agents.contracts import Question as Asked
 from orchestration import services
-from orchestration.models import ApiToken, Goal, Membership, Worker
+from orchestration.models import ApiToken, Approval, Goal, Membership, Question, Worker
 from orchestration.services.repositories import register_repository
 from tests.support.installation import EXAMPLE_CHECK, EXAMPLE_GOAL
 from tests.support.people import join
@@ -57,6 +59,7 @@ def test_every_list_is_accessible_in_both_colours_and_on_a_phone(site: Site) -> 
     populate(site)
     join(site.person, "admin", "shop")  # in several teams, lists and forms name them
     held = Membership.objects.get(user=site.person, team__name="shop")
+    approval = ask_people(site.person)
     site.log_in(page)
     for name, address in (
         ("overview-full", "/"),
@@ -65,6 +68,9 @@ def test_every_list_is_accessible_in_both_colours_and_on_a_phone(site: Site) -> 
         ("goals-bad-address", "/goals/?page_size=1000000000&status=garbage"),
         ("workers", "/workers/"),
         ("repositories", "/repositories/"),
+        ("approvals", "/approvals/"),
+        ("approval", f"/approvals/{approval.pk}/"),
+        ("questions", "/questions/"),
         ("tokens", "/tokens/"),
         ("goal-new-empty", "/goals/new/"),
         ("teams", "/teams/"),
@@ -168,6 +174,26 @@ def test_a_page_whose_panel_is_gone_says_so_and_comes_back(site: Site) -> None:
 
 def background(page: Page) -> str:
     return str(page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
+
+
+def ask_people(person: User) -> Approval:
+    """A plan that waits for approval, and a step's question."""
+    plan = PlanDraft.model_validate(
+        {"summary": "by hand", "steps": [{"index": 0, "description": "Paint the <b>shop</b>"}]}
+    )
+    for policy in ("never", "always"):
+        goal = services.submit_goal("Sell more", by=person, team="default", approval={"policy": policy})
+        run = services.claim(goal.runs.get().pk, "w")
+        assert run is not None
+        services.record_base(run, services.Base("0" * 40, None, []))
+        services.record_plan(run, plan)
+        if step := goal.runs.filter(kind="step").first():
+            claimed = services.claim(step.pk, "w")
+            assert claimed is not None
+            asked = Asked(text="Red or green?", choices=["red", "green"], default="red")
+            services.record_question(claimed, StepOutcome(success=False, stopped="asks", question=asked))
+    assert Question.objects.exists()
+    return Approval.objects.get()
 
 
 def populate(site: Site) -> None:
