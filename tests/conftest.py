@@ -5,17 +5,41 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.db import connection
 
 from orchestration import broker, dispatch
 from tests.support.audit import all_holds
 from tests.support.installation import Installation
 
 DATABASE_FIXTURES = {"db", "transactional_db", "installation"}
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """PostgreSQL drops no database that a thread of the last test is still leaving."""
+    yield
+    with django_db_blocker.unblock():
+        if connection.vendor == "postgresql":
+            _be_alone()
+
+
+def _be_alone(seconds: float = 15) -> None:
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    ends = time.monotonic() + seconds
+    with connection.cursor() as cursor:
+        while time.monotonic() < ends:
+            cursor.execute(f"SELECT count(*) {others} AND state <> 'idle'")
+            if not cursor.fetchone()[0]:
+                break
+            time.sleep(0.2)
+        cursor.execute(f"SELECT pg_terminate_backend(pid) {others}")
 
 
 @pytest.fixture
