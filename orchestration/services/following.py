@@ -15,21 +15,9 @@ from ..story import handed_over
 from ..transitions import locked, repeatable
 from .advancing import advance
 from .cleaning import clean_text
-from .submitting import add_budget, add_rollouts, limits_of, limits_within
+from .submitting import WISHES, add_budget, add_rollouts, limits_of, limits_within
 
 LONGEST_PACKET = 20_000
-SAME = (
-    *(
-        "team_id",
-        "repository",
-        "checks",
-        "hidden_checks",
-        "allow_check_edits",
-        "rollouts_wanted",
-        "strategy",
-        "approval",
-    ),
-)
 
 
 @repeatable
@@ -45,7 +33,7 @@ def follow_up(
     source = _result_of(old)
     with transaction.atomic():
         goal = Goal.objects.create(
-            **{name: getattr(old, name) for name in SAME},
+            **{name: getattr(old, name) for name in WISHES},
             text=text,
             context={**old.context, "earlier": _told(old)},
             base_ref=source.branch,

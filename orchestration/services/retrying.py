@@ -16,7 +16,9 @@ from .advancing import advance
 from .approving import ask_about
 from .following import start_from
 from .planning import carry_over
-from .submitting import add_budget, add_rollouts, limits_of, limits_within
+from .submitting import WISHES, add_budget, add_rollouts, limits_of, limits_within
+
+RETRIED = ("text", "context", "base_ref", "follow_up_of", "submitted_by")
 
 
 @repeatable
@@ -40,30 +42,11 @@ def retry_goal(
         raise IllegalMove(f"goal {old.short_id} is one piece of work that a task was called with: call the task again")
     source = _source(old, rollout)
     base = _start_of(_step(source, from_step)) if from_step is not None else ""
-    what = (
-        "team_id",
-        "text",
-        "context",
-        "repository",
-        "base_ref",
-        "checks",
-        "hidden_checks",
-        "allow_check_edits",
-        "review_when",
-        "reviewed_by",
-        "ask_below",
-        "rollouts_wanted",
-        "strategy",
-        "diversity",
-        "stagger_seconds",
-        "approval",
-        "follow_up_of",
-    )
     was_run = old.plan_only and old.approvals.filter(status=ApprovalStatus.APPROVED).exists()
     with transaction.atomic():
         goal = Goal.objects.create(
             plan_only=old.plan_only and not was_run,
-            **{name: getattr(old, name) for name in (*what, "submitted_by")},
+            **{name: getattr(old, name) for name in (*WISHES, *RETRIED)},
             retry_of=old,
             origin="retry",
         )

@@ -28,6 +28,14 @@ from .teams import default_team, team_to
 LONGEST_STAGGER = 86_400
 
 
+# The columns that say what a goal asks for: whatever is made of an ended goal asks for the same.
+WISHES = (
+    *("team_id", "repository", "checks", "hidden_checks", "allow_check_edits"),
+    *("review_when", "reviewed_by", "ask_below", "approval"),
+    *("rollouts_wanted", "strategy", "diversity", "stagger_seconds"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ReviewPolicy:
     """The columns of a goal that say how it is judged."""
