@@ -455,8 +455,8 @@ _PHASES = (
     (RolloutStatus.REVIEWING, GoalStatus.REVIEWING),
     (RolloutStatus.RUNNING, GoalStatus.RUNNING),
     (RolloutStatus.PLANNING, GoalStatus.PLANNING),
-    (RolloutStatus.QUEUED, GoalStatus.QUEUED),
     (RolloutStatus.AWAITING_APPROVAL, GoalStatus.AWAITING_APPROVAL),
+    (RolloutStatus.QUEUED, GoalStatus.QUEUED),
 )
 
 

@@ -243,6 +243,21 @@ def attempt(number: int, status: str, verified: bool = False, lines: int | None 
     return Candidate(f"r{number}", number, status, verified, lines, ended, f"why {number}")
 
 
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        (("awaiting_approval", "queued"), "awaiting_approval"),
+        (("awaiting_approval", "running"), "running"),
+        (("awaiting_approval", "planning"), "planning"),
+        (("queued", "failed"), "queued"),
+    ],
+)
+def test_a_goal_is_as_its_furthest_rollout_and_one_that_has_not_begun_hides_no_wait(
+    statuses: tuple[str, ...], expected: str
+) -> None:
+    assert race(*(attempt(n, status) for n, status in enumerate(statuses, 1))).status == expected
+
+
 FIRST = "Rollout 2 was the first verified success."
 BEST = "best_of_n"
 
