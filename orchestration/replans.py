@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from difflib import SequenceMatcher
 from typing import Any
 
 from .states import FINISHED_STEP
@@ -50,19 +50,25 @@ def what_changed(report: Told) -> str:
 
 def _pairs(old: Sequence[Told], new: Sequence[Told]) -> list[tuple[Told, Told]]:
     """Each step with the one that it became: the most alike first, each only once."""
-    scored = [(_alike(was, now), was["index"], now["index"], was, now) for was in old for now in new]
-    found: list[tuple[Told, Told]] = []
-    for score, _, _, was, now in sorted(scored, key=lambda one: (-one[0], one[1], one[2])):
-        taken = any(was is one or now is other for one, other in found)
-        if score >= ALIKE and not taken:
-            found.append((was, now))
-    return sorted(found, key=lambda pair: int(pair[0]["index"]))
+    words = {id(step): Counter(step["description"].split()) for step in (*old, *new)}
+    scored = [
+        (_alike(was, now, words[id(was)], words[id(now)]), n, m)
+        for n, was in enumerate(old)
+        for m, now in enumerate(new)
+    ]
+    left, found = set(range(len(new))), dict[int, int]()
+    for score, n, m in sorted(scored, key=lambda one: (-one[0], one[1], one[2])):
+        if score >= ALIKE and n not in found and m in left:
+            found[n] = m
+            left.discard(m)
+    return [(old[n], new[found[n]]) for n in sorted(found)]
 
 
-def _alike(was: Told, now: Told) -> float:
+def _alike(was: Told, now: Told, some: Counter[str], others: Counter[str]) -> float:
+    """The share of words that both have (a plan is a model's: no comparison of long texts, letter by letter)."""
     if was["description"] == now["description"]:
         return 2.0 if _says(was) == _says(now) else 1.5
-    return SequenceMatcher(None, was["description"][:500], now["description"][:500], autojunk=False).ratio()
+    return 2 * (some & others).total() / max(some.total() + others.total(), 1)
 
 
 def _says(step: Told) -> list[Any]:

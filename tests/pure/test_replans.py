@@ -65,3 +65,11 @@ def test_it_is_told_in_a_line() -> None:
         what_changed(report) == "steps kept 0; changed 2 (now 1); dropped 1; 700 tokens had gone into what was dropped"
     )
     assert what_changed(replan_report([], [], {})) == ""
+
+
+def test_hostile_plans_are_compared_in_no_time() -> None:
+    """Fifty steps of the longest texts, each like all others but for a word: letter by letter that took minutes."""
+    texts = [" ".join(f"w{n % 97}" for n in range(k, k + 1200)) for k in range(50)]
+    sides = [[step(n, f"{side} {text}") for n, text in enumerate(texts)] for side in "ab"]
+    report = replan_report(sides[0], sides[1], {})
+    assert len(report["changed"]) == 50
