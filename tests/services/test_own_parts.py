@@ -29,9 +29,14 @@ def test_an_interrupted_start_leaves_no_server_behind(open_folder: Path, monkeyp
     slow.write_text(f"#!/bin/sh\necho $$ > {started}\nexec sleep 60\n")
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", str(open_folder), prepend=os.pathsep)
-    threading.Timer(0.5, _thread.interrupt_main).start()
+    # a second one, as a person would: what strikes in a finalizer is swallowed by Python
+    interrupts = [threading.Timer(seconds, _thread.interrupt_main) for seconds in (0.5, 3)]
+    for interrupt in interrupts:
+        interrupt.start()
     with pytest.raises(KeyboardInterrupt):
         RedisServer(open_folder / "redis").start()
+    for interrupt in interrupts:
+        interrupt.cancel()
     with pytest.raises(ProcessLookupError):
         os.kill(int(started.read_text()), 0)
 
