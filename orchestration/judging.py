@@ -28,13 +28,20 @@ def judge_of(when: str, by: str, before: Sequence[CheckResult], after: Sequence[
     return "checks" if when == "on_failure" and all_pass and not problem else "llm"
 
 
-def verdict_of_checks(before: Sequence[CheckResult], after: Sequence[CheckResult], problem: str = "") -> Verdict:
-    """What follows from the checks alone, without any model. Nothing to check: complete, which nothing proves."""
+def verdict_of_checks(
+    before: Sequence[CheckResult], after: Sequence[CheckResult], problem: str = "", *, last: bool = True
+) -> Verdict:
+    """What follows from the checks alone, without any model. Nothing to check: complete, which nothing proves.
+
+    `last` False: steps are still to come, and what fails now may be theirs to mend.
+    """
     failed = [check for check in gating(before, after) if not check.passed]
     if not failed and not problem:
         passed = [f"c{n}" for n, check in enumerate(after, 1) if check.passed]
         why = "The checks pass." if passed else "No check says anything against it, and none for it."
         return Verdict(action="complete", reasoning=why, confidence=1.0 if passed else 0.0, evidence=passed)
+    if not last and not problem:
+        return Verdict(action="continue", reasoning="What fails now may be for the steps to come.", confidence=0.5)
     shown = next((check for check in failed if check.origin != "hidden"), None)
     what = f"{len(failed)} check(s) fail" if failed else problem
     change = f"Make this check pass: {shown.command}\n{shown.output[-1500:]}" if shown else problem

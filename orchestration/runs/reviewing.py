@@ -58,7 +58,7 @@ def _verdict(
     run, counting = active.run, gating(before, after)
     brief = _brief(run, patch, before, after)
     if judge_of(run.goal.review_when, run.goal.reviewed_by, before, after, brief.problem) == "checks":
-        verdict = verdict_of_checks(before, after, brief.problem)
+        verdict = verdict_of_checks(before, after, brief.problem, last=not brief.still_to_come)
     else:
         journal = Journal(active)
         journal.open()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -194,9 +194,14 @@ def _refuse_two_eyes(approval: Approval, by: str, reason: str) -> None:
 
 
 def _give_time_back(goal: Goal, approval: Approval) -> None:
+    if goal.status == GoalStatus.AWAITING_APPROVAL:
+        give_time_back(goal, approval.created_at)
+
+
+def give_time_back(goal: Goal, since: datetime) -> None:
     """The goal's hours are for work: what it waited for a person does not count."""
-    if goal.status == GoalStatus.AWAITING_APPROVAL and goal.deadline_at is not None:
-        waited = timezone.now() - approval.created_at
+    if goal.deadline_at is not None:
+        waited = timezone.now() - since
         Goal.objects.filter(pk=goal.pk).update(deadline_at=F("deadline_at") + waited)
         goal.deadline_at += waited
 

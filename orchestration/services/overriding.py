@@ -19,9 +19,11 @@ from ..states import (
 )
 from ..transitions import Change, locked, repeatable
 from .advancing import advance
+from .approving import give_time_back
 from .cleaning import clean_line, printable, shown
 
-VERDICTS = ("complete", "retry_same", "retry_with_changes", "gather_info", "replan", "stop")
+VERDICTS = ("complete", "continue", "retry_same", "retry_with_changes", "gather_info", "replan", "stop")
+SUCCEEDS = frozenset({"complete", "continue"})  # the latter where nothing is left
 LONGEST_CHANGES = 4000
 
 
@@ -68,9 +70,10 @@ def override_verdict(
     rollout: int | None = None,
 ) -> Goal:
     """A person's verdict in the place of the last review's; what runs of the rollout ends. `complete` makes it succeed: unverified,
-    unless the review that asked for this decision stood on checks that prove the result.
+    unless the review that asked for this decision stood on checks that prove the result. `continue`: with the steps that are left.
 
-    Raises BadInput for what is no verdict, IllegalMove where there is no review to override, or none of the head of now.
+    Raises BadInput for what is no verdict, IllegalMove where there is no review to override, none of the head of now, or where a
+    person has said just this already.
     """
     reason, changes = _because(reason), printable(str(changes or "").strip(), "the changes")
     if action not in VERDICTS or len(changes) > LONGEST_CHANGES:
@@ -81,10 +84,14 @@ def override_verdict(
         goal = change.goal
         found, plan = _open_plan(goal, rollout)
         last = Review.objects.filter(rollout=found).order_by("created_at").last()
-        _refuse_unreviewed(found, plan, last, action)
+        _refuse_unreviewed(found, last, action)
         _refuse_unknown(plan, steps)
+        _refuse_again(last, action, list(steps), reason, changes)
         _end_runs(change, found)
-        proven = action == "complete" and last is not None and bool(last.asks) and last.proven and not last.acted
+        asked = last is not None and bool(last.asks) and not last.acted
+        proven = last is not None and asked and last.proven and action in SUCCEEDS
+        if last is not None and asked:
+            give_time_back(goal, last.created_at)
         Review.objects.filter(rollout=found, acted=False).update(acted=True)
         Review.objects.create(
             rollout=found,
@@ -101,7 +108,7 @@ def override_verdict(
         was = last.action if last is not None else ""
         change.note("review.overridden", action, old=was[:20], new=action[:20], reason=reason)
         advance(change)
-        if action == "complete" and not proven and goal.selected_id == found.pk:
+        if action in SUCCEEDS and not proven and goal.selected_id == found.pk:
             Goal.objects.filter(pk=goal.pk).update(unverified_by=by)
             goal.unverified_by = by
         return goal
@@ -134,10 +141,17 @@ def _open_plan(goal: Goal, number: int | None) -> tuple[Rollout, Plan]:
     return rollout, plan
 
 
-def _refuse_unreviewed(rollout: Rollout, plan: Plan, last: Review | None, action: str) -> None:
+def _refuse_again(last: Review | None, action: str, steps: list[int], reason: str, changes: str) -> None:
+    """A second click, or the same message twice: what the first one began is not thrown away."""
+    said = last and (last.run_id, last.action, last.steps, last.reasoning, last.suggested_changes)
+    if last is not None and said == (None, action, steps, reason, changes):
+        raise IllegalMove(f"{last.by} has said this already, and it is being done")
+
+
+def _refuse_unreviewed(rollout: Rollout, last: Review | None, action: str) -> None:
     if last is None:
         raise IllegalMove("nothing of it has been reviewed yet, so there is no verdict to override")
-    if action == "complete" and last.commit != rollout.head:
+    if action in SUCCEEDS and last.commit != rollout.head:
         raise IllegalMove(
             f"the last review was of commit {last.commit[:10]}, and head is {rollout.head[:10]}: "
             "let it be reviewed (skip the steps that are left), then override the verdict"

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from .. import dispatch
-from ..models import Approval, Artifact, Goal, Lease, Question, Rollout, Run, Worker
+from ..models import Approval, Artifact, Goal, Lease, Question, Review, Rollout, Run, Worker
 from ..states import (
     LIVE_RUN,
     OPEN_GOAL,
@@ -142,9 +142,16 @@ def _expired_questions() -> Iterable[Any]:
     return late.exclude(goal__status=GoalStatus.PAUSED).values_list("pk", flat=True)[:MOST_AT_ONCE]
 
 
+def _undecided() -> QuerySet[Any, Any]:
+    """Rollouts whose verdict waits for a person."""
+    waiting: QuerySet[Any, Any] = Review.objects.filter(acted=False).exclude(asks="")
+    return waiting.values("rollout")
+
+
 def _overdue_goals() -> Iterable[Any]:
     working = OPEN_GOAL - {GoalStatus.PAUSED, GoalStatus.CANCELLING, GoalStatus.AWAITING_APPROVAL}
     overdue = Goal.objects.filter(status__in=working, deadline_at__lt=Now(), cancelled_at__isnull=True)
+    overdue = overdue.exclude(rollouts__in=_undecided())  # its hours are given back when a person has decided
     return overdue.values_list("pk", flat=True)[:MOST_AT_ONCE]
 
 
@@ -152,6 +159,7 @@ def _idle_goals() -> Iterable[Any]:
     """Open goals with a rollout that has no live run, or with no open rollout left: somebody ought to have advanced them."""
     live = Run.objects.filter(rollout=OuterRef("pk"), status__in=LIVE_RUN)
     idle = Rollout.objects.filter(~Exists(live), goal=OuterRef("pk"), status__in=OPEN_ROLLOUT)
+    idle = idle.exclude(pk__in=_undecided())
     ended = ~Exists(Rollout.objects.filter(goal=OuterRef("pk")).exclude(status__in=TERMINAL_ROLLOUT))
     goals = Goal.objects.filter(Exists(idle) | ended, status__in=OPEN_GOAL)
     goals = goals.exclude(status__in=(GoalStatus.PAUSED, GoalStatus.AWAITING_APPROVAL))

@@ -14,10 +14,11 @@ from django.utils import timezone
 
 from agents.llm.demo_model import brief_in
 from orchestration import services
-from orchestration.errors import BadInput
+from orchestration.errors import BadInput, IllegalMove
 from orchestration.models import Event, Goal, Plan, Review, Run
 from orchestration.selectors.goal_page import why_of
 from orchestration.selectors.replans import replan_of
+from orchestration.services.submitting import WISHES
 from tests.support.audit import all_holds
 from tests.support.engine import Engine
 from tests.support.installation import story
@@ -199,6 +200,50 @@ class TestAPersonHasTheLastWord:
         engine.work(goal, until=lambda: Review.objects.exclude(asks="").count() == 2)
         assert "Write a poem." in told[0]
 
+    def test_the_housekeeper_leaves_it_alone_and_its_hours_do_not_count(self, engine: Engine) -> None:
+        goal = self.waiting(engine, {"reviewed_by": "human"})
+        late = timezone.now() - timedelta(hours=1)
+        Goal.objects.filter(pk=goal.pk).update(deadline_at=late)
+        Review.objects.update(created_at=timezone.now() - timedelta(hours=3))
+        seen = Event.objects.filter(goal=goal).count()
+        services.sweep()
+        goal.refresh_from_db()
+        assert (goal.status, Event.objects.filter(goal=goal).count()) == ("reviewing", seen)
+        decided = services.override_verdict(goal.pk, "retry_same", by="ada", reason="once more")
+        assert decided.deadline_at > timezone.now() + timedelta(hours=1)
+
+    def test_the_same_decision_twice_throws_nothing_away(self, engine: Engine) -> None:
+        goal = self.waiting(engine, {"reviewed_by": "human"})
+        said: dict[str, Any] = {"by": "ada", "reason": "too short", "changes": "Write a poem."}
+        services.override_verdict(goal.pk, "retry_with_changes", **said)
+        runs = list(Run.objects.filter(goal=goal).values_list("pk", "status"))
+        with pytest.raises(IllegalMove, match="ada has said this already"):
+            services.override_verdict(goal.pk, "retry_with_changes", **said)
+        assert list(Run.objects.filter(goal=goal).values_list("pk", "status")) == runs
+        services.override_verdict(goal.pk, "stop", by="bob", reason="no poem")
+        goal.refresh_from_db()
+        assert goal.status == "failed"
+
+    @pytest.mark.parametrize("by", ["deterministic", "human"])
+    def test_between_steps_what_is_still_to_come_may_fail_without_a_model_too(self, engine: Engine, by: str) -> None:
+        engine.serve(self.chain)
+        policy = {"review_when": "each_step", "reviewed_by": by}
+        goal = engine.goal("one", checks=["test -f note-1.txt"], review=policy)
+        waiting = Review.objects.filter(acted=False).exclude(asks="")
+        for action in ("continue", "complete") if by == "human" else ():
+            engine.work(goal, until=waiting.exists)
+            assert waiting.get().action == action
+            services.override_verdict(goal.pk, action, by="ada", reason="looks good")
+        engine.work(goal)
+        assert goal.verified, story(goal)
+        assert goal.rollouts.get().review_rounds == 0
+
+    @staticmethod
+    def chain(request: Request) -> dict[str, Any]:
+        if role(request) == "planner":
+            return say({"steps": [step(0, "one"), step(1, "two", dependencies=[0])]})
+        return writes_a_file(request)
+
     def test_what_a_check_refutes_stays_unverified_when_a_person_accepts_it(self, engine: Engine) -> None:
         goal = self.waiting(engine, {"reviewed_by": "human"}, check="test -f gold.txt")
         services.override_verdict(goal.pk, "complete", by="ada", reason="good enough")
@@ -223,3 +268,41 @@ def test_what_no_policy_knows_is_refused(policy: dict[str, Any], said: str) -> N
         services.submit_goal("one", review=policy)
     assert not Goal.objects.exists()
     assert not Event.objects.exists()
+
+
+def test_a_follow_up_and_a_retry_ask_for_what_the_first_goal_asked_for(engine: Engine) -> None:
+    """A goal whose last word a person has must not lose that on the way."""
+    wish: dict[str, Any] = {
+        "repo": engine.repository({"a.txt": "a\n"}),
+        "checks": ["test -f note-0.txt"],
+        "hidden_checks": ["true"],
+        "allow_check_edits": True,
+        "rollouts": 2,
+        "diversity": [{"hint": "direct"}],
+        "stagger": 5,
+        "review": {"review_when": "on_failure", "reviewed_by": "deterministic", "ask_below": 0.2},
+        "approval": {"policy": "never", "hours": 5},
+    }
+    goal = worked(engine, writes_a_file, **wish)
+    for other in (services.follow_up(goal.pk, "more"), services.retry_goal(goal.pk)):
+        assert {name: getattr(other, name) for name in WISHES} == {name: getattr(goal, name) for name in WISHES}
+        services.cancel_goal(other.pk)
+
+
+def test_each_column_of_a_goal_is_a_wish_or_known_to_be_none() -> None:
+    own = {"id", "text", "context", "base_ref", "base_sha", "base_bundle", "status", "reason", "paused_cap", "stuck"}
+    own |= {"finishes_running", "verified", "unverified_by", "selected", "selected_by", "selected_reason", "model"}
+    own |= {
+        "only",
+        "task_id",
+        "plan_only",
+        "retry_of",
+        "follow_up_of",
+        "submitted_by",
+        "origin",
+        "event_seq",
+        "version",
+    }
+    own |= {"created_at", "started_at", "deadline_at", "cancelled_at", "ended_at"}
+    columns = {field.name for field in Goal._meta.concrete_fields} - {"team"} | {"team_id"}
+    assert columns == own | set(WISHES), "add a new option to WISHES, or retries and follow-ups lose it"

@@ -51,6 +51,11 @@ def test_what_follows_from_checks_alone(after: list[CheckResult], problem: str, 
     assert (verdict.action, verdict.confidence) == (action, confidence)
 
 
+def test_between_steps_checks_alone_go_on_unless_something_is_wrong() -> None:
+    assert verdict_of_checks([RED], [RED], last=False).action == "continue"
+    assert verdict_of_checks([RED], [RED], "step 1 failed for good", last=False).action == "retry_with_changes"
+
+
 def test_a_hidden_check_is_not_told_by_them() -> None:
     verdict = verdict_of_checks([], [check("cat exam", passed=False, output="the answer is 42", origin="hidden")])
     assert verdict.action == "retry_with_changes"
