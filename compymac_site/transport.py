@@ -13,7 +13,10 @@ from typing import Any
 
 from django.conf import settings
 from kombu.transport import redis
+from redis import Redis
 from redis.exceptions import RedisError
+
+from orchestration.queue_keys import remove_misfits
 
 from .messages import trouble_with
 
@@ -37,6 +40,13 @@ class QoS(redis.QoS):
 
 class Channel(redis.Channel):
     QoS = QoS
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """A worker that Redis refused because of a key that is no queue comes by here when it connects anew."""
+        super().__init__(*args, **kwargs)
+        plain = Redis(connection_pool=self.client.connection_pool)  # kombu's own client prefixes some commands only
+        if wrong := remove_misfits(plain, self.global_keyprefix):
+            log.warning("keys of our queues that hold something else are removed: %s", ", ".join(wrong))
 
     def _brpop_read(self, **options: Any) -> Any:
         return self._guarded(super()._brpop_read, **options)  # type: ignore[misc]

@@ -14,12 +14,11 @@ from django.db.models.functions import Now
 from .. import broker, dispatch
 from ..errors import BrokerAway
 from ..models import Run
+from ..queue_keys import IN_FLIGHT, PRIORITIES, remove_misfits
 from ..states import Queue
 from .sweeping import wakeable
 
 TOGETHER = 100  # messages or runs at once
-PRIORITIES = ("", "\x06\x163", "\x06\x166", "\x06\x169")  # kombu keeps a list for each step of priority
-IN_FLIGHT = ("unacked", "unacked_index")  # what was taken and not yet acknowledged; a worker misses nothing without it
 
 
 @dataclass
@@ -39,6 +38,8 @@ def rebuild_queue(*, dry_run: bool = False) -> list[Rebuilt]:
     """
     counts = {queue: Rebuilt(queue) for queue in Queue.values}
     with broker.own_redis(settings.CELERY_BROKER_URL) as client:
+        if not dry_run:
+            remove_misfits(client, broker.key_prefix())
         for count in counts.values():
             for suffix in PRIORITIES:
                 _forget(client, f"{broker.key_prefix()}{count.queue}{suffix}", count, dry_run)
@@ -64,9 +65,9 @@ def _forget(client: Any, key: str, count: Rebuilt, dry_run: bool) -> None:
 
 
 def _messages(client: Any, key: str) -> Iterator[bytes]:
-    """What a list holds; a key that holds something else is none of a queue's, and goes."""
-    if client.type(key) not in (b"list", b"none"):
-        client.delete(key)
+    """What a list holds; a key that holds something else holds none."""
+    if client.type(key) != b"list":
+        return
     for start in range(0, client.llen(key), TOGETHER):
         yield from client.lrange(key, start, start + TOGETHER - 1)
 

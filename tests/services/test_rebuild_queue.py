@@ -8,6 +8,7 @@ import redis
 
 from orchestration import broker, services
 from orchestration.models import Run
+from orchestration.queue_keys import misfits
 from tests.support.installation import Installation, until
 from tests.support.models import writes_a_file
 
@@ -66,3 +67,14 @@ def test_it_refuses_politely(installation: Installation) -> None:
     said = installation.manage("rebuild_queue", "--dry-run", code=1).stderr
     assert "is Redis running" in said
     assert len(said.splitlines()) == 1
+
+
+def test_keys_of_another_type_are_removed_and_a_trial_removes_nothing(installation: Installation) -> None:
+    names = ["planning", "_kombu.binding.default", "unacked_index"]
+    client = redis.Redis.from_url(installation.redis.url)
+    for name in names:
+        client.set(broker.key_prefix() + name, "no queue")
+    installation.manage("rebuild_queue", "--dry-run")
+    assert misfits(client, broker.key_prefix()) == names
+    installation.manage("rebuild_queue")
+    assert misfits(client, broker.key_prefix()) == []

@@ -93,9 +93,9 @@ def test_a_key_that_holds_something_else(
     client.set(queue(name), "no list")
     if name != "planning":
         client.lpush(queue(), as_bytes(message(kwargs={"run_id": str(uuid.uuid4())})))
-    time.sleep(3)
-    assert worker.process.poll() is None, worker.log.read_text(errors="replace")[-3000:]
-    client.delete(queue(name))
+    # nobody has to do anything: the worker that Redis refuses removes it when it connects anew
+    if name == "planning":
+        assert until(lambda: client.type(queue(name)) != b"string", 30), worker.log.read_text(errors="replace")[-3000:]
     assert plans(client, worker, 40), worker.log.read_text(errors="replace")[-3000:]
 
 
