@@ -32,6 +32,15 @@ class Asked:
     accepted: frozenset[UUID] | None = None
     at_rest: bool = False
 
+    def leaves_out(self) -> frozenset[str]:
+        """The rules that nobody asked about: they are told as such, not as holding."""
+        out = {"all_ended"} if not self.at_rest else set()
+        if self.goal is not None:
+            out |= {"accepted_kept", "due_once", "host_clean"}
+        elif self.accepted is None:
+            out |= {"accepted_kept"}
+        return frozenset(out)
+
 
 def audit(asked: Asked) -> Iterator[Violation | Goal]:
     """Each goal as it has been looked at (for progress), and whatever does not hold, as it is found."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -234,6 +235,10 @@ class Worker:
             active.alive_until = begun + self.alive_for
 
     def _housekeep(self) -> None:
+        if not self.active.draining and (problem := schema_problem()):
+            log.error("worker %s leaves: %s", self.name, problem)
+            os.kill(os.getpid(), signal.SIGTERM)  # Celery's own way out, with the drain
+            return
         if services.take_turn("housekeeper", self.name, settings.HOUSEKEEPER_SECONDS * 2):
             services.sweep()
         if self._tools is not None and self._sweep_is_due():

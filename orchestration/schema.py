@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from functools import cache
 from pathlib import Path
 
 from django.db import DatabaseError, connection
 from django.db.migrations.recorder import MigrationRecorder
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@cache
+def of_this_code() -> frozenset[str]:
+    """The names of the migrations that were there when this process began; an update of the folder changes no running code."""
+    return frozenset(path.stem for path in MIGRATIONS.glob("[0-9]*.py"))
 
 
 def difference(code: Set[str], database: Set[str]) -> str:
@@ -25,9 +32,8 @@ def difference(code: Set[str], database: Set[str]) -> str:
 
 def schema_problem() -> str:
     """The same for this code and its database. A database that does not answer is no problem of this kind: others tell of it."""
-    code = {path.stem for path in MIGRATIONS.glob("[0-9]*.py")}
     try:
         rows = MigrationRecorder(connection).migration_qs.filter(app="orchestration")
-        return difference(code, set(rows.values_list("name", flat=True)))
+        return difference(of_this_code(), set(rows.values_list("name", flat=True)))
     except DatabaseError:
         return ""

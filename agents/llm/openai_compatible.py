@@ -182,7 +182,7 @@ class OpenAICompatibleLLM:
             answer = json.loads(reply.body)
         except (ValueError, RecursionError):
             kind = self._clean(reply.content_type)
-            said = f"the model's server sent {kind} instead of JSON, or only a part of it"
+            said = f"the model's server sent no JSON, or only a part of it (content type: {kind})"
             raise Transient(said, billed=True) from None
         choices = answer.get("choices") if isinstance(answer, dict) else None
         if not choices:

@@ -84,3 +84,11 @@ def test_a_list_with_something_else_in_it(db: None, tmp_path: Path) -> None:
 
 def test_an_empty_database_is_said_to_be_empty(db: None) -> None:
     assert audit()[1].endswith("0 goals: all holds\n")
+
+
+def test_a_rule_that_nobody_asked_about_is_told_as_such(db: None) -> None:
+    said = audit()[1]
+    assert "· all_ended: every goal has ended (--at-rest): not asked" in said
+    assert "· accepted_kept:" in said
+    assert "✓ due_once:" in said
+    assert "✓ all_ended:" in audit("--at-rest")[1]

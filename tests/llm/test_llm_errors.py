@@ -73,11 +73,11 @@ def test_a_refusal_is_told_by_kind_and_remedy(
 
 UNUSABLE = [
     # what comes with status 200, words of the message
-    (Say(body="<html>Please log in</html>", headers=HTML), "text/html instead of JSON"),
-    (Say(body="", headers={"content-type": ""}), "no content type instead of JSON"),
-    (Say(body='{"choices": [{"message": {"content": "hel'), "application/json instead of JSON, or only a part"),
-    (Say(body="[" * 200_000), "instead of JSON"),
-    (Say(body=b'{"choices": "\xff"}'), "instead of JSON"),
+    (Say(body="<html>Please log in</html>", headers=HTML), "no JSON, or only a part of it (content type: text/html)"),
+    (Say(body="", headers={"content-type": ""}), "(content type: no content type)"),
+    (Say(body='{"choices": [{"message": {"content": "hel'), "or only a part of it (content type: application/json)"),
+    (Say(body="[" * 200_000), "sent no JSON"),
+    (Say(body=b'{"choices": "\xff"}'), "sent no JSON"),
     (Say(body={"choices": []}), "without choices"),
     (Say(body={"choices": None}), "without choices"),
     (Say(body=["no object"]), "without choices"),

@@ -8,6 +8,8 @@ import time
 from collections import Counter
 
 import pytest
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 
 from orchestration import services
 from orchestration.models import Budget, Call, Run, Worker
@@ -122,3 +124,18 @@ def test_a_set_up_that_runs_is_ended_with_the_drain(installation: Installation) 
     assert timed_stop(installation) < PROMISED
     assert "its shutdown hangs" not in installation.workers[0].log.read_text()
     assert set(goal.runs.values_list("status", "losses", "attempt")) == {("queued", 0, 1)}
+
+
+def test_a_worker_leaves_a_database_that_newer_code_has_migrated(installation: Installation) -> None:
+    """It is running: that it would be refused at its start helps nobody."""
+    gated(installation, "planner", answerer=writes_a_file)
+    services.submit_goal("one")
+    worker = installation.worker(HOUSEKEEPER_SECONDS="1", DRAIN_SECONDS="1")
+    assert until(Call.objects.filter(status=CallStatus.INTENT).exists, 60), installation.logs()
+    MigrationRecorder(connection).record_applied("orchestration", "9999_of_the_future")
+    try:
+        assert until(lambda: worker.process.poll() == 0, PROMISED), installation.logs()
+    finally:
+        MigrationRecorder(connection).record_unapplied("orchestration", "9999_of_the_future")
+    assert states() == GIVEN_BACK
+    assert "leaves: the database was migrated by newer code (to 9999_of_the_future)" in worker.log.read_text()

@@ -74,4 +74,4 @@ def test_a_server_that_breaks_is_named() -> None:
     with served(capable, faults=Faults(nth=1, status=200, body="<html>Sign in</html>")) as server:
         code, found = doctor(server.url)
     assert (code, found["model"]["status"]) == (1, "fail")
-    assert "instead of JSON" in found["model"]["detail"]
+    assert "sent no JSON" in found["model"]["detail"]

@@ -42,14 +42,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         found: dict[str, list[Violation]] = defaultdict(list)
         with in_a_sentence():
-            goals = 0
-            for item in audit(self._asked(options)):
+            goals, asked = 0, self._asked(options)
+            for item in audit(asked):
                 if isinstance(item, Violation):
                     found[item.invariant].append(item)
                 else:
                     goals += 1
                     self._progress(goals)
-        self._tell(goals, found, options["json"])
+        self._tell(goals, found, asked.leaves_out(), options["json"])
         if found:
             sys.exit(1)
 
@@ -61,13 +61,14 @@ class Command(BaseCommand):
         if goals % 500 == 0:
             self.stderr.write(f"{goals} goals looked at …")
 
-    def _tell(self, goals: int, found: dict[str, list[Violation]], as_json: bool) -> None:
+    def _tell(self, goals: int, found: dict[str, list[Violation]], left_out: frozenset[str], as_json: bool) -> None:
         if as_json:
             told = [asdict(violation) for some in found.values() for violation in some]
             self.stdout.write(json.dumps({"goals": goals, "violations": told}, indent=2))
             return
         for name, sentence in SENTENCES.items():
-            self.stdout.write(f"{'✗' if name in found else '✓'} {name}: {sentence}")
+            sign = "✗" if name in found else "·" if name in left_out else "✓"
+            self.stdout.write(f"{sign} {name}: {sentence}{': not asked' if name in left_out else ''}")
             for violation in found[name][:SHOWN] if name in found else ():
                 self.stdout.write(f"    {plain(violation.subject)}: {plain(violation.detail)}")
             if (more := len(found.get(name, ())) - SHOWN) > 0:
