@@ -67,6 +67,8 @@ DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
 DEBUG = env.bool("DEBUG", default=False)
 INSECURE_KEY = "insecure-development-key"
 SECRET_KEY = secret("SECRET_KEY", INSECURE_KEY) or INSECURE_KEY
+# Older ones, newest first: what they signed or sealed is still read (`manage.py provider reseal` seals anew).
+SECRET_KEY_FALLBACKS = [key.strip() for key in secret("SECRET_KEY_FALLBACKS").split(",") if key.strip()]
 HOST = env.str("HOST", default="") or "127.0.0.1"  # where `manage.py up` listens
 PORT = env.int("PORT", default=8000) if env.str("PORT", default="") else 8000
 # `manage.py up` takes the next port where that one is taken, and leaves its address here.
@@ -404,6 +406,8 @@ LLM_ENVIRONMENT = {
         "LLM_TIMEOUT",
     )
 }
+# May a provider that an admin adds be on this machine or in a private network? Ollama is; where teams are strangers, say no.
+PROVIDER_PRIVATE_ADDRESSES = env.bool("PROVIDER_PRIVATE_ADDRESSES", default=True)
 LLM_TOOL_CALLS = env.bool("LLM_TOOL_CALLS", default=True)
 SANDBOX = env.str("SANDBOX", default="auto")
 SANDBOX_ENVIRONMENT = {

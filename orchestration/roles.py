@@ -34,6 +34,7 @@ class Action(TextChoices):
     MANAGE_SCHEDULES = "manage_schedules", "make, change and run schedules"
     MANAGE_REPOSITORIES = "manage_repositories", "register repositories"
     MANAGE_MEMBERS = "manage_members", "change the members"
+    MANAGE_PROVIDERS = "manage_providers", "add, change and remove model providers"
 
 
 LOOK = frozenset({Action.SEE, Action.SEE_COSTS})

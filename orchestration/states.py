@@ -84,6 +84,14 @@ class CallStatus(TextChoices):
     SUPERSEDED = "superseded", "superseded"
 
 
+class AnswerShape(TextChoices):
+    """How a model is asked for JSON, best first."""
+
+    JSON_SCHEMA = "json_schema", "by a JSON schema"
+    JSON_OBJECT = "json_object", "as any JSON object"
+    TEXT = "text", "in words only"
+
+
 class BreakerStatus(TextChoices):
     CLOSED = "closed", "closed: all is well"
     OPEN = "open", "open: what needs it waits"

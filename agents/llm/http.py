@@ -6,7 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -52,10 +52,16 @@ class Broken(Exception):
 class Line:
     """The socket of a call in flight; `cut` wakes a blocked read, which closing the client would not."""
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Callable[[str], str] | None = None) -> None:
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
+        self._guard = guard
         self.was_cut = False
+
+    def reached(self, address: str) -> None:
+        """A connection stands, and nothing was sent yet. Raises Permanent where the guard says why this server must not be asked."""
+        if self._guard is not None and (problem := self._guard(address)):
+            raise Permanent(f"the model's server is not asked: {problem}")
 
     def hold(self, sock: socket.socket | None) -> None:
         with self._lock:
@@ -156,10 +162,23 @@ class _Mine:
         if line is not None:
             line.hold(self._socket)
 
+    def _look_at(self, sock: socket.socket | None) -> None:
+        """By the other side's real address: a name may lead to another one each time it is looked up."""
+        if self._line is None or sock is None:
+            return
+        try:
+            self._line.reached(str(socket.socket.getpeername(sock)[0]))
+        except Permanent:
+            socket.socket.close(sock)
+            raise
+        except OSError:
+            return  # gone already: sending will say so
+
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """httpcore tells what it does; a new stream is this thread's connection."""
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             self._socket = info["return_value"].get_extra_info("socket")
+            self._look_at(self._socket)
             if self._line is not None:
                 self._line.hold(self._socket)
 

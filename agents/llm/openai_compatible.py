@@ -6,7 +6,7 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -39,7 +39,10 @@ _habits: dict[tuple[str, str], _Habits] = {}
 
 
 class OpenAICompatibleLLM:
-    """One object per run (see `abort`); connections are shared with the thread's other runs. The key is in no message and no repr."""
+    """One object per run (see `abort`); connections are shared with the thread's other runs. The key is in no message and no repr.
+
+    `guard`: from the IP address of a new connection why that must not be asked, or nothing (see `addresses`).
+    """
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class OpenAICompatibleLLM:
         max_tokens: int = 4096,
         temperature: float = 0.0,
         max_reply_bytes: int = MAX_REPLY,
+        guard: Callable[[str], str] | None = None,
     ) -> None:
         if not model.strip():
             raise Permanent("no model is named: set LLM_MODEL to one that the server at LLM_BASE_URL has")
@@ -68,6 +72,7 @@ class OpenAICompatibleLLM:
         self._timeouts = timeouts or Timeouts()
         self._temperature = temperature
         self._max_reply_bytes = max_reply_bytes
+        self._guard = guard
         self._line: http.Line | None = None
         self._lock = threading.Lock()
         self._aborted = False
@@ -137,7 +142,7 @@ class OpenAICompatibleLLM:
         return reply
 
     def _post(self, data: bytes) -> Reply:
-        line = http.Line()
+        line = http.Line(self._guard)
         with self._lock:
             if self._aborted:
                 raise Cancelled("the model client was told to stop")

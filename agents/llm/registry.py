@@ -33,18 +33,18 @@ def from_environment(env: Mapping[str, str]) -> OpenAICompatibleLLM:
         base_url,
         env.get("LLM_MODEL", ""),
         key,
-        **_options(env),
+        **options(env),
     )
 
 
 def check(env: Mapping[str, str]) -> None:
     """Raises Permanent for a setting that cannot be; that none is set is no error here."""
-    _options(env)
+    options(env)
     if env.get("LLM_BASE_URL", "").strip() or env.get("VENICE_API_KEY"):
         from_environment(env)
 
 
-def _options(env: Mapping[str, str]) -> dict[str, Any]:
+def options(env: Mapping[str, str]) -> dict[str, Any]:
     return {
         "timeouts": Timeouts(read=_number(env, "LLM_TIMEOUT", 300.0, least=0.1)),
         "max_tokens": int(_number(env, "LLM_MAX_TOKENS", 4096, least=1)),

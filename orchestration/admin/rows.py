@@ -102,7 +102,22 @@ listed(
     related="team",
     below="goals recurring_goals",
 )
-listed(models.Team, "name created_at", search="name", below="memberships goals repositories recurring_goals events")
+listed(
+    models.Provider,
+    "name team base_url has_key requests_per_minute tokens_per_minute parallel_calls context_tokens created_at",
+    search="name base_url team__name",
+    hidden="sealed_key",
+    related="team",
+)
+listed(
+    models.Capability, "name answers tool_calls usage cached checked_at", search="name", filters="answers tool_calls"
+)
+listed(
+    models.Team,
+    "name created_at",
+    search="name",
+    below="memberships goals repositories recurring_goals providers events",
+)
 listed(
     models.Membership,
     "user team role created_at",

@@ -11,6 +11,7 @@ from .goals import Goal, Rollout
 from .installation import Installation, Lease, Worker
 from .people import Approval, Message, Question, Telling
 from .plans import Plan, Step
+from .providers import Capability, Provider
 from .repositories import Repository
 from .reviews import Review
 from .runs import Run
@@ -24,6 +25,7 @@ __all__ = [
     "Breaker",
     "Budget",
     "Call",
+    "Capability",
     "Check",
     "Event",
     "Goal",
@@ -34,6 +36,7 @@ __all__ = [
     "Message",
     "Occurrence",
     "Plan",
+    "Provider",
     "Question",
     "RecurringGoal",
     "Repository",

@@ -27,6 +27,9 @@ class Call(models.Model):
     answer = models.JSONField(null=True, blank=True)
     error = models.TextField(blank=True, default="")
     model = models.CharField(max_length=200, blank=True, default="")
+    provider = models.CharField(
+        max_length=40, blank=True, default="", help_text="whose model; empty: of the worker's environment"
+    )
     prompt_tokens = models.PositiveIntegerField(default=0)
     completion_tokens = models.PositiveIntegerField(default=0)
     cached_tokens = models.PositiveIntegerField(default=0)

@@ -64,6 +64,11 @@ class Goal(models.Model):
     )
     selected_reason = models.TextField(blank=True, default="", help_text="why this rollout and none of the others")
     model = models.CharField(max_length=200, blank=True, default="", help_text="the language model that worked on it")
+    role_models = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="by role the models that work on it, as provider/model, first choice first; empty: the workers' own",
+    )
     only = models.CharField(
         max_length=10, choices=RunKind, blank=True, default="", help_text="one piece of work, called by hand as a task"
     )

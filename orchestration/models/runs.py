@@ -31,6 +31,10 @@ class Run(models.Model):
     priority = models.PositiveSmallIntegerField(default=5)
     brief = models.JSONField(default=dict, blank=True, help_text="the engine's words: feedback, problem")
     base_commit = models.CharField(max_length=64, blank=True, default="", help_text="head at its claim")
+    waiting_for = models.CharField(
+        max_length=200, blank=True, default="", help_text="whose limits hold its next model call back"
+    )
+    waiting_until = models.DateTimeField(null=True, blank=True, help_text="as far as that is known")
 
     not_before = models.DateTimeField(db_default=Now())
     queued_at = models.DateTimeField(db_default=Now())

@@ -32,6 +32,7 @@ class RecurringGoal(models.Model):
     allow_check_edits = models.BooleanField(default=False)
     limits = models.JSONField(default=dict, blank=True, help_text="calls, tokens, commands, seconds: lower ones only")
     approval = models.JSONField(default=dict, blank=True, help_text="when a person must approve its plans")
+    role_models = models.JSONField(default=dict, blank=True, help_text="by role the models that work on its goals")
     rollouts_wanted = models.PositiveSmallIntegerField(default=1)
     strategy = models.CharField(max_length=20, choices=Strategy, default=Strategy.EARLY_TERMINATION)
 

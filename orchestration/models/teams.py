@@ -15,6 +15,9 @@ class Team(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=60, unique=True)
     four_eyes = models.BooleanField(default=False, help_text="who wanted a plan may not approve it")
+    role_models = models.JSONField(
+        default=dict, blank=True, help_text="by role the models of goals that name none themselves"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -25,6 +25,7 @@ from ..models import (
     Message,
     Occurrence,
     Plan,
+    Provider,
     Question,
     RecurringGoal,
     Repository,
@@ -46,6 +47,7 @@ TEAM: dict[type[Model], str] = {
     Goal: "team",
     RecurringGoal: "team",
     Repository: "team",
+    Provider: "team",
     Rollout: "goal__team",
     Run: "goal__team",
     Event: "goal__team",
@@ -130,6 +132,17 @@ def tokens_for(user: Any) -> QuerySet[ApiToken]:
 def repositories_for(user: Any) -> QuerySet[Repository]:
     """Those that a new goal may start from; a removed one is only known to the goals that were made of it."""
     return visible(Repository.objects.filter(removed_at=None), user)
+
+
+def providers_for(user: Any) -> QuerySet[Provider]:
+    """Their teams' and the installation's: those may be used by everybody."""
+    shared = Provider.objects.filter(team=None) if getattr(user, "is_active", False) else Provider.objects.none()
+    return visible(Provider.objects.all(), user) | shared
+
+
+def own_providers_for(user: Any) -> QuerySet[Provider]:
+    """Those that can be managed by somebody of a team: the installation's are changed where it runs."""
+    return visible(Provider.objects.exclude(team=None), user)
 
 
 def teams_for(user: Any) -> QuerySet[Team]:

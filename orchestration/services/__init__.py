@@ -12,6 +12,7 @@ from .overriding import VERDICTS, mark_done, override_verdict, skip_step
 from .people import Opened, invite, login_link, look_at_link, person, person_in_charge, use_link
 from .picking import pick_rollout
 from .planning import draft_of
+from .providers import add_provider, change_provider, known_providers, provider_named, remove_provider, reseal_providers
 from .rebuilding import Rebuilt, rebuild_queue
 from .recording import (
     Base,
@@ -64,6 +65,7 @@ __all__ = [
     "Opened",
     "Rebuilt",
     "add_member",
+    "add_provider",
     "add_schedule",
     "advance_goal",
     "answer_question",
@@ -71,6 +73,7 @@ __all__ = [
     "approve_plan",
     "artifact_id",
     "cancel_goal",
+    "change_provider",
     "change_role",
     "change_schedule",
     "claim",
@@ -83,6 +86,7 @@ __all__ = [
     "follow_up",
     "heard_from",
     "invite",
+    "known_providers",
     "login_link",
     "look_at_link",
     "lose_sandbox",
@@ -95,6 +99,7 @@ __all__ = [
     "person_in_charge",
     "pick_rollout",
     "probe",
+    "provider_named",
     "pull",
     "question_of",
     "rebuild_queue",
@@ -108,8 +113,10 @@ __all__ = [
     "record_votes",
     "reject_plan",
     "remove_member",
+    "remove_provider",
     "remove_schedule",
     "report_outage",
+    "reseal_providers",
     "resume_goal",
     "resume_schedule",
     "retry_goal",

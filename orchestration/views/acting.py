@@ -16,6 +16,7 @@ from ..selectors.access import (
     approvals_for,
     goals_for,
     members_for,
+    own_providers_for,
     questions_for,
     require,
     require_somewhere,
@@ -33,6 +34,7 @@ NAMED: dict[str, Callable[[Any], QuerySet[Any]]] = {
     "question_id": questions_for,
     "schedule_id": schedules_for,
     "member_id": members_for,
+    "provider_id": own_providers_for,
     "team_id": teams_for,
 }
 

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from orchestration import dispatch
-from orchestration.models import ApiToken, Call, Goal, Membership, RecurringGoal, Repository, Run
+from orchestration.models import ApiToken, Call, Goal, Membership, Provider, RecurringGoal, Repository, Run
 from orchestration.services.access import create_token
 from tests.support import rows
 from tests.support.people import member
@@ -31,6 +31,7 @@ class World:
     repository: Repository
     someone: Membership
     token: ApiToken
+    provider: Provider
 
     def ids(self) -> dict[str, Any]:
         """By the names that the panel's addresses have for them."""
@@ -42,6 +43,7 @@ class World:
             "schedule_id": self.schedule.pk,
             "team_id": self.goal.team_id,
             "member_id": self.someone.pk,
+            "provider_id": self.provider.pk,
             "token_id": self.token.pk,
             "question_id": self.goal.questions.get().pk,
             "approval_id": self.goal.approvals.get().pk,
@@ -67,6 +69,7 @@ class World:
             "schedule": self.schedule.pk,
             "team": self.goal.team_id,
             "member": self.someone.pk,
+            "provider": self.provider.pk,
             "question": self.goal.questions.get().pk,
             "approval": self.goal.approvals.get().pk,
         }
@@ -78,4 +81,5 @@ def world(db: None, tmp_path: Path) -> World:
     place = rows.repository(tmp_path)
     goal, schedule = rows.worked_goal(ada, repo=place.pk), rows.schedule(ada, repo=place)
     someone = Membership.objects.get(user=member("someone", "viewer"))
-    return World(ada, goal, schedule, place, someone, create_token(ada, "adas own")[0])
+    provider = Provider.objects.create(name="venice", team=goal.team, base_url="http://127.0.0.1:9/v1")
+    return World(ada, goal, schedule, place, someone, create_token(ada, "adas own")[0], provider)

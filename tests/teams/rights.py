@@ -19,7 +19,7 @@ PANEL: dict[str, str | dict[str, str]] = {
         **dict.fromkeys(("approve", "reject", "edit"), Action.APPROVE),
         "run": Action.RESUME,
     },
-    **dict.fromkeys(("overview", "goal-list", "repository-list", "schedule-list", "team-list"), S),
+    **dict.fromkeys(("overview", "goal-list", "repository-list", "schedule-list", "team-list", "provider-list"), S),
     **{f"goal-{tab}": S for tab in ("detail", "commands", "changes", "reviews", "events", "artifacts")},
     **{f"goal-{part}": S for part in ("artifact", "output", "json", "stream", "handover", "handover-file")},
     **dict.fromkeys(("step-detail", "run-detail", "schedule-detail", "team-detail"), S),
@@ -37,6 +37,7 @@ PANEL: dict[str, str | dict[str, str]] = {
     },
     **{f"schedule-{verb}": M for verb in ("new", "change", "run", "pause", "resume", "remove")},
     **{f"member-{verb}": Action.MANAGE_MEMBERS for verb in ("add", "role", "remove")},
+    **{f"provider-{verb}": Action.MANAGE_PROVIDERS for verb in ("add", "change", "remove")},
     **dict.fromkeys(("worker-list", "token-list", "token-revoke", "set-password", "logout"), OWN),
     **dict.fromkeys(("theme", "login", "login-link", "healthz", "readyz", "metrics"), OPEN),
 }
@@ -53,6 +54,7 @@ POSTED = {  # forms that only post; all else is asked for by GET
         "logout",
     ),
     *("member-add", "member-role", "member-remove"),
+    *("provider-add", "provider-change", "provider-remove"),
 }
 
 READ = ("rollout", "plan", "step", "run", "call", "review", "repository", "artifact", "approval", "question")
@@ -80,6 +82,8 @@ API: dict[str, dict[str, str]] = {
     **{f"schedule-{verb}": {"post": M} for verb in ("run", "pause", "resume")},
     "team-events": {"get": Action.SEE_AUDIT},
     "member-list": {"get": S, "post": Action.MANAGE_MEMBERS},
+    "provider-list": {"get": S, "post": Action.MANAGE_PROVIDERS},
+    "provider-detail": {"get": S, "patch": Action.MANAGE_PROVIDERS, "delete": Action.MANAGE_PROVIDERS},
     "member-detail": {"get": S, "patch": Action.MANAGE_MEMBERS, "delete": Action.MANAGE_MEMBERS},
 }
 DOCUMENTS = {"schema", "docs", ""}  # of the API itself: for whoever is logged in; "": what is not there
@@ -101,6 +105,10 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     },
     "schedule": {"list": S, **dict.fromkeys(("add", "run", "pause", "resume", "remove"), M)},
     "repository": Action.MANAGE_REPOSITORIES,
+    "provider": {
+        **dict.fromkeys(("list", "test"), S),
+        **dict.fromkeys(("add", "change", "remove", "reseal"), Action.MANAGE_PROVIDERS),
+    },
     "team": {"list": S, **dict.fromkeys(("create", "add", "role", "remove", "four-eyes"), Action.MANAGE_MEMBERS)},
     "invite": Action.MANAGE_MEMBERS,
     **dict.fromkeys(("create_token", "login_link"), OWN),
@@ -114,4 +122,4 @@ COMMANDS: dict[str, str | dict[str, str]] = {
 }
 
 # What the admin shows to staff of any team, if Django's own permissions let them: rows that belong to no team.
-INSTALLATION = {"Breaker", "Worker", "Lease", "Installation"}
+INSTALLATION = {"Breaker", "Capability", "Worker", "Lease", "Installation"}

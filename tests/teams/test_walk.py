@@ -29,6 +29,8 @@ FORM = {
     "reason": "x",
     "key": "k",
     "answer": "x",
+    "name": "x",
+    "base_url": "http://127.0.0.1:9/v1",
     "plan_sha256": "a" * 64,
     "plan": '{"steps": [{"index": 0, "description": "y"}]}',
 }
@@ -39,6 +41,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("schedule-list", "post"): {"name": "x", "cron": "0 1 * * *", "text": "x"},
     ("schedule-detail", "patch"): {"name": "y"},
     ("member-list", "post"): {"user": "nobody", "role": "viewer"},
+    ("provider-list", "post"): {"name": "x", "base_url": "http://127.0.0.1:9/v1"},
+    ("provider-detail", "patch"): {"requests_per_minute": 5},
     ("member-detail", "patch"): {"role": "operator"},
     ("question-answer", "post"): {"answer": "x"},
     ("goal-skip-step", "post"): {"step": 0, "reason": "x"},
