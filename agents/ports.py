@@ -81,9 +81,14 @@ class Completion:
 class LLM(Protocol):
     """A model. Errors: Transient, Permanent, Cancelled (after `abort`). `dependency` names it with its server; empty: never away."""
 
-    model: str
-    max_tokens: int
-    dependency: str
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def max_tokens(self) -> int: ...
+
+    @property
+    def dependency(self) -> str: ...
 
     def complete(self, request: CompletionRequest) -> Completion:
         """Ask once; blocks until the answer is whole."""

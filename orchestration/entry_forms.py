@@ -13,6 +13,8 @@ from .budget import NAMES
 from .diversity import as_line, parse
 from .models import Goal, Repository, Team
 from .policies import DEFAULT_HOURS, MOST_HOURS, policy_of
+from .role_models import as_lines
+from .role_models import parse as parse_models
 from .roles import Action
 from .selectors.access import goals_for, repositories_where, teams_where
 from .states import ReviewedBy, ReviewWhen, Strategy
@@ -48,6 +50,10 @@ class NewGoal(forms.Form):
     ask_below = forms.FloatField(required=False, min_value=0, max_value=1)
     diversity = forms.CharField(required=False, strip=False)
     stagger = forms.IntegerField(required=False)
+    role_models = forms.CharField(required=False, strip=False)
+
+    def clean_role_models(self) -> dict[str, list[str]]:
+        return typed_models(self.cleaned_data["role_models"])
 
     def clean_diversity(self) -> list[dict[str, Any]]:
         return typed_diversity(self.cleaned_data["diversity"])
@@ -83,6 +89,7 @@ class NewGoal(forms.Form):
             "strategy": said["strategy"] or Strategy.EARLY_TERMINATION.value,
             "diversity": said["diversity"],
             "stagger": said["stagger"],
+            "role_models": said["role_models"],
             "allow_check_edits": said["allow_check_edits"],
             "review": {name: said[name] for name in ("review_when", "reviewed_by", "ask_below")},
             "approval": self.approval(),
@@ -111,6 +118,14 @@ def typed_diversity(text: str) -> list[dict[str, Any]]:
     """One line a rollout."""
     try:
         return [parse(line) for line in _lines(text)]
+    except ValueError as error:
+        raise forms.ValidationError(str(error)) from error
+
+
+def typed_models(text: str) -> dict[str, list[str]]:
+    """One line a role, or one for all."""
+    try:
+        return parse_models(_lines(text))
     except ValueError as error:
         raise forms.ValidationError(str(error)) from error
 
@@ -145,6 +160,7 @@ def first_values(user: Any, earlier: Goal | None, repository: str = "") -> dict[
         "ask_below": earlier.ask_below or None,
         "diversity": "\n".join(map(as_line, earlier.diversity)),
         "stagger": earlier.stagger_seconds,
+        "role_models": "\n".join(as_lines(earlier.role_models)),
         **_first_approval(earlier),
         **{name: cap for name, cap in caps.items() if cap < settings.GOAL_LIMITS[name]},
     }

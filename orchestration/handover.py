@@ -36,7 +36,8 @@ def packet(told: Story) -> dict[str, Any]:
         "given_checks",
     )
     return {
-        "goal": {name: told[name] for name in (*goal, "started_at", "ended_at", "retry_of")},
+        "goal": {name: told[name] for name in (*goal, "started_at", "ended_at", "retry_of")}
+        | {"role_models": told.get("role_models", {})},
         "confidence": confidence(told),
         "result": result(told),
         "choice": choice(told),
@@ -45,6 +46,7 @@ def packet(told: Story) -> dict[str, Any]:
         "tried": [{"rollout": r["number"], **_tried(run)} for r in told["rollouts"] for run in r["runs"]],
         "reviews": [{"rollout": r["number"], **review} for r in told["rollouts"] for review in r["reviews"]],
         "cost": told["cost"],
+        "models_used": list(told.get("models_used", ())),
         "approvals": list(told.get("approvals", ())),
         "questions": list(told.get("questions", ())),
         "open_questions": open_questions(told),

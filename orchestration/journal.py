@@ -151,9 +151,19 @@ class _JournaledLLM:
         self._journal = journal
         self._port = port
         self._told = 0  # messages of earlier requests: a Call keeps only what was added
-        self.model = port.model
-        self.max_tokens = port.max_tokens
-        self.dependency = port.dependency
+
+    @property
+    def model(self) -> str:
+        return self._port.model
+
+    @property
+    def max_tokens(self) -> int:
+        return self._port.max_tokens
+
+    @property
+    def dependency(self) -> str:
+        """Of whom is asked now: a chain may go on to another one."""
+        return self._port.dependency
 
     def complete(self, request: CompletionRequest) -> Completion:
         """With the messages of people where they belong; one that comes in just now is told first."""
@@ -174,12 +184,13 @@ class _JournaledLLM:
             self._told = len(request.messages)
             return _completion_from_json(known.answer or {})
         tokens = estimate_tokens(len(json.dumps(whole).encode()), request.max_tokens or self.max_tokens)
+        provider = getattr(self._port, "provider", "")
         added = {"messages": whole["messages"][self._told :], "told": self._told, "model": self.model}
         with journal.active.closing(self._port.abort):
             pk, answer = journal.live(CallKind.LLM, request_hash, added, tokens, lambda: self._port.complete(request))
         self._told = len(request.messages)
         answer = _completion_from_json(storable_json(_completion_as_json(answer)))
-        used = answer.usage
+        used, whose = answer.usage, {"provider": provider} if provider else {}
         hotpath.settle_call(
             journal.run,
             pk,
@@ -187,6 +198,7 @@ class _JournaledLLM:
             reserved=tokens,
             answer=_completion_as_json(answer),
             model=answer.model[:200],
+            **whose,
         )
         heard_from(self.dependency)
         release_connection()

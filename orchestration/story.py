@@ -19,6 +19,7 @@ from .proof import Proof
 from .replans import replan_report
 from .selectors.cancelling import cancel_proof, stopping_since
 from .selectors.goal_page import why_of
+from .selectors.models_used import models_used
 from .selectors.proofs import proofs_of
 from .selectors.replans import tokens_by_step
 from .selectors.take_overs import TakeOver, take_overs_in
@@ -106,6 +107,8 @@ def handed_over(goal: Goal) -> dict[str, Any]:
         "paused_cap": goal.paused_cap,
         "model": goal.model,
         "scripted": is_scripted(goal),
+        "role_models": goal.role_models,
+        "models_used": [asdict(used) for used in models_used(goal)],
         "repository": goal.repository.path if goal.repository else "",
         "base": goal.base_sha,
         "given_checks": goal.checks,

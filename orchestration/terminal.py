@@ -8,6 +8,7 @@ from typing import Any
 
 from .handover import go_on, open_questions
 from .replans import what_changed
+from .role_models import as_lines
 from .states import TERMINAL_GOAL
 from .telling import sentence, taken_over
 
@@ -55,6 +56,7 @@ def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         yield f"  model: {plain(told['model'])}" + (
             " (scripted: a demo, not a language model)" if told["scripted"] else ""
         )
+    yield from _models(told)
     if told["repository"]:
         yield f"  repository: {plain(told['repository'])} at {told['base'][:10] or '(not read yet)'}"
     if told.get("follow_up_of"):
@@ -210,6 +212,16 @@ def _checks(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         )
         mark = paint.mark("passed" if check["passed"] else "failed")
         yield f"  {mark} {names[check['phase']]:6} {plain(check['command'], 90)} → {how} [{check['origin']}, {check['commit'][:8]}]"
+
+
+def _models(told: Mapping[str, Any]) -> Iterator[str]:
+    """Who was asked for, who answered, and how much of the prompts came from a cache."""
+    for line in as_lines(told.get("role_models", {})):
+        yield f"  asked for: {plain(line)}"
+    for used in told.get("models_used", ()):
+        who = "/".join(part for part in (used["provider"], used["model"] or "(no answer)") if part)
+        hits = "" if used["hit_rate"] is None else f", {used['hit_rate']:.0%} of its prompts from the cache"
+        yield f"  {used['work']}: {plain(who)}, {used['calls']} call(s){hits}"
 
 
 def _cost(cost: Mapping[str, Any], paint: Paint) -> Iterator[str]:

@@ -49,6 +49,7 @@ def add_subcommands(parser: CommandParser) -> None:
     )
     submit.add_argument("--strategy", choices=Strategy.values, default=Strategy.EARLY_TERMINATION.value)
     add_variety(submit)
+    add_models(submit)
     submit.add_argument(
         "--allow-check-edits", action="store_true", help="tests and check files may be changed by the work"
     )
@@ -160,6 +161,17 @@ def add_variety(parser: argparse.ArgumentParser | CommandParser) -> None:
         type=_positive,
         metavar="SECONDS",
         help="start each rollout so long after the one before, or once that has ended without a verified success",
+    )
+
+
+def add_models(parser: argparse.ArgumentParser | CommandParser) -> None:
+    """Who thinks for the goal."""
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="[ROLE=]P/M[,…]",
+        help="provider/model, with fallbacks after commas; repeat it with planner=, executor=, reviewer= or judge=",
     )
 
 

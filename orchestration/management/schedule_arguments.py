@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 
 from orchestration.states import MissedPolicy, OverlapPolicy, Strategy
 
-from .arguments import LIMITS, add_approval, add_team, add_variety, approval_of, limits_of
+from .arguments import LIMITS, add_approval, add_models, add_team, add_variety, approval_of, limits_of
 
 HELP = "Goals that come back by the calendar. celery-beat ticks them (manage.py up runs it). Exit codes: 0 ok, 1 error, 2 usage."
 
@@ -36,6 +36,7 @@ def add_subcommands(parser: CommandParser) -> None:
     add.add_argument("--rollouts", type=int, default=1, metavar="N")
     add.add_argument("--strategy", choices=Strategy.values, default=Strategy.EARLY_TERMINATION.value)
     add_variety(add)
+    add_models(add)
     add.add_argument("--allow-check-edits", action="store_true")
     add_approval(add)
     add.add_argument("--owner", default="", metavar="USER", help="whose goals they are in the panel")
@@ -56,7 +57,13 @@ def add_subcommands(parser: CommandParser) -> None:
 def wanted(options: dict[str, Any]) -> dict[str, Any]:
     """The columns of a schedule, in the words of its service."""
     same = ("name", "cron", "text", "zone", "overlap", "missed", "strategy", "diversity", "allow_check_edits")
-    renamed = {"base_ref": "ref", "checks": "check", "rollouts_wanted": "rollouts", "stagger_seconds": "stagger"}
+    renamed = {
+        "base_ref": "ref",
+        "checks": "check",
+        "rollouts_wanted": "rollouts",
+        "stagger_seconds": "stagger",
+        "role_models": "model",
+    }
     told = {name: options[name] for name in same} | {column: options[word] for column, word in renamed.items()}
     return told | {"limits": limits_of(options), "approval": approval_of(options)}
 

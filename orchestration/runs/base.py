@@ -18,6 +18,7 @@ from ..models import Goal
 from ..proof import GIVEN
 from ..states import CheckOrigin
 from .bench import Bench, Tools, Watched, bench, keep_logs, open_at, refuse_missing
+from .crew import model_of
 
 
 def based(tools: Tools, active: ActiveRun) -> Goal:
@@ -40,7 +41,7 @@ def _find(tools: Tools, active: ActiveRun) -> Goal:
         open_at(place, goal, None, source.sha)
         checks = _checks_at_base(place, goal)
         checks = keep_logs(goal, place.confirm(checks, [check for check in checks if not check.passed]))
-    base = services.Base(source.sha, goal.base_bundle, checks, source.warnings, tools.make_llm().model)
+    base = services.Base(source.sha, goal.base_bundle, checks, source.warnings, model_of(tools, goal))
     recorded = services.record_base(run, base)
     refuse_missing([check for check in checks if check.origin in GIVEN])
     return recorded

@@ -18,13 +18,13 @@ from agents.counts import REPORT_BYTES, report_named_in
 from agents.environment import prepare_environment
 from agents.errors import AgentError, EnvironmentMissing, FileProblem
 from agents.ports import LLM, Command, Sandbox, SandboxProvider, SandboxSpec
-from agents.varied import VariedLLM
 from agents.workspace import Workspace
 
 from ..active import ActiveRun
 from ..blobs import load_blob, save_blob
 from ..journal import release_connection
-from ..models import Artifact, Goal, Repository, Rollout
+from ..llms import client_of
+from ..models import Artifact, Goal, Provider, Repository
 from ..services.breaking import heard_from
 
 REMEDY = (
@@ -42,6 +42,7 @@ class Tools:
     provider: SandboxProvider
     make_llm: Callable[[], LLM]
     tool_calls: bool = True
+    make_client: Callable[[Provider, str], LLM] = client_of
     folder: Path = field(default_factory=lambda: Path(settings.DATA_DIR))
 
     @cached_property
@@ -52,13 +53,6 @@ class Tools:
         except AgentError:
             model = ""
         return tuple(filter(None, (model, self.provider.dependency)))
-
-
-def varied(llm: LLM, rollout: Rollout) -> LLM:
-    """The model as this rollout's planner and executors want it; who reviews and compares is the same for all."""
-    if not rollout.model and rollout.temperature is None:
-        return llm
-    return VariedLLM(llm, rollout.model, rollout.temperature)
 
 
 @dataclass

@@ -21,7 +21,8 @@ from ..models import Call, Check, Goal, Question, Rollout, Run, Step
 from ..services import HeadMoved, Merged
 from ..states import CallKind, CallStatus, CheckOrigin, CheckPhase, RunStatus
 from .base import based
-from .bench import Bench, Tools, bench, open_at, refuse_missing, varied
+from .bench import Bench, Tools, bench, open_at, refuse_missing
+from .crew import crew_for
 
 MERGES = 5
 DIFF_KEPT = 60_000
@@ -31,17 +32,17 @@ MOST_QUESTIONS = 5  # of one step
 def execute(tools: Tools, active: ActiveRun) -> Run | None:
     """Work a claimed step run to its record."""
     run, goal = active.run, based(tools, active)
-    brief = _brief(run)
+    brief, crew = _brief(run), crew_for(tools, run, "executor")
     with bench(tools, active, goal, f"step-{str(run.pk)[:8]}") as place:
         open_at(place, goal, run.rollout.head_bundle, run.base_commit)
         journal = Journal(active, place)
         journal.open()
         agent = ExecutorAgent(
-            journal.llm(varied(tools.make_llm(), run.rollout)),
+            journal.llm(crew.llm),
             journal.sandbox(place.sandbox),
             max_turns=settings.AGENT_MAX_STEPS,
             command_timeout=float(settings.COMMAND_TIMEOUT_SECONDS),
-            tool_calls=tools.tool_calls,
+            tool_calls=crew.tool_calls,
             patience=Patience(**settings.STUCK),
         )
         outcome = agent.execute(brief)
@@ -162,7 +163,8 @@ def _brief(run: Run) -> StepBrief:
         answers=_answers(run) if any(step.asked and step.pk == run.step_id for step in steps) else [],
         checks=list(run.goal.checks) or _discovered(run.goal),
     )
-    Run.objects.filter(pk=run.pk).update(brief={**run.brief, "brief": brief.model_dump(mode="json")})
+    run.brief = {**run.brief, "brief": brief.model_dump(mode="json")}
+    Run.objects.filter(pk=run.pk).update(brief=run.brief)
     return brief
 
 

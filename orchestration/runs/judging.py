@@ -14,16 +14,18 @@ from ..scoring import merit
 from ..selectors import goal_view
 from ..states import RolloutStatus
 from .bench import Tools
+from .crew import crew_for
 
 
 def judge(tools: Tools, active: ActiveRun) -> Run | None:
     """Work a claimed judge run to its record."""
     run = active.run
     diffs = _candidates(run)
+    crew = crew_for(tools, run, "judge")
     release_connection()
     journal = Journal(active)
     journal.open()
-    samples = JudgeAgent(journal.llm(tools.make_llm())).choose(run.goal.text, diffs, str(run.goal_id))
+    samples = JudgeAgent(journal.llm(crew.llm)).choose(run.goal.text, diffs, str(run.goal_id))
     said = [{"preferred": number, "reasoning": why} for number, why in samples]
     return services.record_votes(run, votes(samples), said, active.successor)
 

@@ -12,21 +12,24 @@ from ..journal import Journal, release_connection
 from ..models import Check, Goal, Run, Step
 from ..states import CheckOrigin, CheckPhase
 from .base import based
-from .bench import Tools, bench, open_at, varied
+from .bench import Tools, bench, open_at
+from .crew import crew_for
 
 
 def plan(tools: Tools, active: ActiveRun) -> Run | None:
     """Work a claimed plan run to its record."""
     run = active.run
     goal = based(tools, active)
-    llm = varied(tools.make_llm(), run.rollout)
+    crew = crew_for(tools, run, "planner")
     with bench(tools, active, goal, f"plan-{str(run.pk)[:8]}") as place:
         open_at(place, goal, run.rollout.head_bundle, run.rollout.head or goal.base_sha)
         journal = Journal(active)
         journal.open()
         brief = brief_for(run, goal, survey(place.sandbox))
         release_connection()
-        draft = PlannerAgent(journal.llm(llm), journal.sandbox(place.sandbox), tool_calls=tools.tool_calls).plan(brief)
+        draft = PlannerAgent(journal.llm(crew.llm), journal.sandbox(place.sandbox), tool_calls=crew.tool_calls).plan(
+            brief
+        )
     return services.record_plan(run, draft, active.successor)
 
 

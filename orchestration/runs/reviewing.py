@@ -22,6 +22,7 @@ from ..proof import GIVEN, gating, may_differ, proven
 from ..services import Judged
 from ..states import FINISHED_STEP, CallKind, CallStatus, CheckPhase, RunKind
 from .bench import Bench, Tools, bench, keep_logs, open_at, refuse_missing
+from .crew import crew_for
 from .planning import base_checks
 
 DIFF_SHOWN = 60_000
@@ -60,9 +61,10 @@ def _verdict(
     if judge_of(run.goal.review_when, run.goal.reviewed_by, before, after, brief.problem) == "checks":
         verdict = verdict_of_checks(before, after, brief.problem, last=not brief.still_to_come)
     else:
+        crew = crew_for(tools, run, "reviewer")
         journal = Journal(active)
         journal.open()
-        verdict = ReflectorAgent(journal.llm(tools.make_llm())).judge(brief)
+        verdict = ReflectorAgent(journal.llm(crew.llm)).judge(brief)
         if brief.evidence and not cited(verdict, brief):
             verdict = by_checks(before, after)
     if brief.still_to_come:
@@ -191,8 +193,9 @@ def _review_artifact(tools: Tools, active: ActiveRun) -> Run | None:
     run = active.run
     value = DistributedArtifactStore().get(run.goal.context.get("result", ""))
     release_connection()
+    crew = crew_for(tools, run, "reviewer")
     journal = Journal(active)
     journal.open()
-    agent = ReflectorAgent(journal.llm(tools.make_llm()))
+    agent = ReflectorAgent(journal.llm(crew.llm))
     verdict = agent.judge(agent.brief_of(value if isinstance(value, dict) else {"result": value}))
     return services.record_review(run, Judged(verdict, "", [], False), active.successor)

@@ -32,6 +32,7 @@ from ..why import why
 from .access import goals_for, with_role
 from .cancelling import cancel_proof
 from .goal_facts import facts_of
+from .models_used import ModelUse, models_used
 from .proofs import proofs
 from .replans import replan_of
 
@@ -237,6 +238,7 @@ class PlanTab:
     review: Review | None
     events: Sequence[Event]
     spent: Sequence[Any]
+    models: Sequence[ModelUse]
     replan: str  # what this revision made of the one before
 
 
@@ -256,6 +258,7 @@ def plan_tab(head: GoalHead, href: Callable[[Step], str]) -> PlanTab:
         review=Review.objects.filter(rollout=head.rollout).order_by("created_at").last(),
         events=list(Event.objects.filter(goal=head.goal).exclude(kind__in=QUIET).order_by("-seq")[:LATEST_EVENTS]),
         replan=replan_of(head.plan),
+        models=models_used(head.goal),
         spent=list(calls.values("run__kind").annotate(calls=Count("pk"), **sums).order_by("run__kind")),
     )
 

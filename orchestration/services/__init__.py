@@ -8,6 +8,7 @@ from .claiming import claim, current_head, pull, still_mine
 from .controlling import cancel_goal, lose_sandbox, pause_goal, resume_goal, stand_down
 from .following import follow_up
 from .messaging import send_message
+from .modelling import set_team_models
 from .overriding import VERDICTS, mark_done, override_verdict, skip_step
 from .people import Opened, invite, login_link, look_at_link, person, person_in_charge, use_link
 from .picking import pick_rollout
@@ -124,6 +125,7 @@ __all__ = [
     "run_plan",
     "send_message",
     "set_four_eyes",
+    "set_team_models",
     "skip_step",
     "stand_down",
     "still_mine",

@@ -12,6 +12,7 @@ from ..models import Repository, Team
 from ..schedule import BadSchedule, next_times, parse_cron, zone_of
 from ..states import MissedPolicy, OverlapPolicy
 from .cleaning import clean_checks, clean_context, clean_line, clean_text
+from .modelling import check_role_models
 from .repositories import find_place
 from .submitting import check_approval, check_diversity, check_limits, check_rollouts, check_stagger, check_strategy
 
@@ -30,6 +31,7 @@ CLEANERS: dict[str, Callable[[Any], Any]] = {
     "strategy": check_strategy,
     "diversity": lambda value: [one.told() for one in check_diversity(value, MOST_ROLLOUTS)],
     "stagger_seconds": lambda value: check_stagger(value, MOST_ROLLOUTS),
+    "role_models": check_role_models,
     "allow_check_edits": bool,
     "approval": check_approval,
     "overlap": lambda value: _one_of(value, OverlapPolicy, "overlap policy"),

@@ -260,6 +260,7 @@ def _submit(schedule: RecurringGoal) -> Goal:
         strategy=schedule.strategy,
         diversity=schedule.diversity,
         stagger=schedule.stagger_seconds,
+        role_models=schedule.role_models,
         approval=schedule.approval,
         allow_check_edits=schedule.allow_check_edits,
         origin="schedule",

@@ -21,6 +21,7 @@ from ..states import PlanOrigin, ReviewedBy, ReviewWhen, RunKind, Strategy
 from ..transitions import locked, repeatable
 from .advancing import advance
 from .cleaning import clean_checks, clean_context, clean_hidden, clean_line, clean_text, shown
+from .modelling import Given, models_for
 from .planning import add_plan
 from .repositories import Named, clean_script, clean_toolchain, find_place, name_repository
 from .teams import default_team, team_to
@@ -32,7 +33,7 @@ LONGEST_STAGGER = 86_400
 WISHES = (
     *("team_id", "repository", "checks", "hidden_checks", "allow_check_edits"),
     *("review_when", "reviewed_by", "ask_below", "approval"),
-    *("rollouts_wanted", "strategy", "diversity", "stagger_seconds"),
+    *("rollouts_wanted", "strategy", "diversity", "stagger_seconds", "role_models"),
 )
 
 
@@ -60,6 +61,7 @@ class Wish:
     strategy: str = Strategy.EARLY_TERMINATION
     diversity: tuple[Variation, ...] = ()
     stagger: int | None = None
+    role_models: dict[str, list[str]] = field(default_factory=dict)
     allow_check_edits: bool = False
     review: ReviewPolicy = ReviewPolicy()
     origin: str = "shell"
@@ -82,6 +84,7 @@ def submit_goal(
     strategy: str = Strategy.EARLY_TERMINATION,
     diversity: Sequence[Mapping[str, Any]] = (),
     stagger: int | None = None,
+    role_models: Given = None,
     allow_check_edits: bool = False,
     review: Mapping[str, Any] | None = None,
     approval: Mapping[str, Any] | None = None,
@@ -100,13 +103,15 @@ def submit_goal(
     `review`: when (`review_when`), by whom (`reviewed_by`) and below which confidence a person is asked (`ask_below`, 0 to 1).
     `diversity`: how the rollouts differ, one after the other: hint, temperature, model. `stagger`: each starts so many seconds after
     the one before, or once that has ended without a verified success.
+    `role_models`: who thinks for it, by role (`role_models`): a mapping, or lines as they are typed; else as its team does.
     `team`: whose it is (a row, a name or an id); by default the submitter's only one, else the repository's.
     `repo`: a registered repository (its row, id or path), or a folder below REPO_ROOTS. `allow_repo`: the submitter named it on their
     own command line, so it may be any folder; only then may `setup` and `toolchain` be given. Raises BadInput with what is wrong
     and what to do, NotAllowed where the submitter's role does not allow it.
     """
+    whose = team_to(team, by, Action.SUBMIT, repo)
     wish = Wish(
-        team=team_to(team, by, Action.SUBMIT, repo),
+        team=whose,
         text=clean_text(text),
         context=clean_context(context),
         ref=clean_line(ref, "the ref", 250),
@@ -117,6 +122,7 @@ def submit_goal(
         strategy=check_strategy(strategy),
         diversity=tuple(check_diversity(diversity, rollouts)),
         stagger=check_stagger(stagger, rollouts),
+        role_models=models_for(whose, role_models),
         allow_check_edits=bool(allow_check_edits),
         review=check_review(review),
         approval=check_approval(approval),
@@ -144,7 +150,15 @@ def submit_piece(
     if known := Goal.objects.filter(task_id=task_id).first():
         return known
     team = default_team()  # a message names none
-    wish = Wish(team, clean_text(text), clean_context(context), origin="task", only=kind.value, task_id=task_id)
+    wish = Wish(
+        team,
+        clean_text(text),
+        clean_context(context),
+        role_models=models_for(team, None),
+        origin="task",
+        only=kind.value,
+        task_id=task_id,
+    )
     place = find_place(repo, team, allow=False) if repo else None
     try:
         return _submit(wish, place, "", (), None, plan)
@@ -171,6 +185,7 @@ def _submit(
             strategy=wish.strategy,
             diversity=[variation.told() for variation in wish.diversity],
             stagger_seconds=wish.stagger,
+            role_models=wish.role_models,
             approval=wish.approval,
             plan_only=wish.plan_only,
             origin=wish.origin,

@@ -11,9 +11,10 @@ from django.http import HttpRequest
 
 from ..budget import NAMES
 from ..diversity import as_line
-from ..entry_forms import typed_diversity
+from ..entry_forms import typed_diversity, typed_models
 from ..models import RecurringGoal, Repository, Team
 from ..rendering.text import one_line
+from ..role_models import as_lines
 from ..roles import Action
 from ..selectors.access import repositories_where, teams_where
 from ..states import MissedPolicy, OverlapPolicy, Strategy
@@ -58,6 +59,12 @@ class ScheduleForm(forms.Form):
         required=False,
         help_text="one line a rollout: hint=direct temperature=0.3 model=M (hints: direct, thorough, creative)",
     )
+    role_models = forms.CharField(
+        label="Models",
+        widget=forms.Textarea,
+        required=False,
+        help_text="one line a role: reviewer=provider/model, fallbacks after commas; without a role: for all",
+    )
     stagger_seconds = forms.IntegerField(label="Seconds between their starts", min_value=1, required=False)
     allow_check_edits = forms.BooleanField(label="Check files may be changed by the work", required=False)
     max_calls = forms.IntegerField(label="Most model calls a goal", min_value=1, required=False)
@@ -91,6 +98,9 @@ class ScheduleForm(forms.Form):
     def clean_diversity(self) -> list[dict[str, Any]]:
         return typed_diversity(self.cleaned_data["diversity"])
 
+    def clean_role_models(self) -> dict[str, list[str]]:
+        return typed_models(self.cleaned_data["role_models"])
+
     def first(self) -> list[forms.BoundField]:
         """What everybody fills in."""
         return [field for field in self if field.name in FIRST]
@@ -119,5 +129,6 @@ def _initial(schedule: RecurringGoal) -> dict[str, Any]:
     return {name: getattr(schedule, name) for name in same} | {
         "checks": "\n".join(schedule.checks),
         "diversity": "\n".join(map(as_line, schedule.diversity)),
+        "role_models": "\n".join(as_lines(schedule.role_models)),
         **limits,
     }

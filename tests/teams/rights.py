@@ -109,7 +109,11 @@ COMMANDS: dict[str, str | dict[str, str]] = {
         **dict.fromkeys(("list", "test"), S),
         **dict.fromkeys(("add", "change", "remove", "reseal"), Action.MANAGE_PROVIDERS),
     },
-    "team": {"list": S, **dict.fromkeys(("create", "add", "role", "remove", "four-eyes"), Action.MANAGE_MEMBERS)},
+    "team": {
+        "list": S,
+        **dict.fromkeys(("create", "add", "role", "remove", "four-eyes"), Action.MANAGE_MEMBERS),
+        "models": Action.MANAGE_PROVIDERS,
+    },
     "invite": Action.MANAGE_MEMBERS,
     **dict.fromkeys(("create_token", "login_link"), OWN),
     **dict.fromkeys(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -12,7 +13,9 @@ from ...diversity import HINTS
 from ...models import Check, Goal, Rollout
 from ...policies import MOST_HOURS, ON_EXPIRY, POLICIES
 from ...proof import SAID
+from ...role_models import LONGEST_CHAIN, LONGEST_NAME
 from ...selectors.goal_page import why_of
+from ...selectors.models_used import models_used
 from ...selectors.proofs import proofs_of
 from ...states import CheckOrigin, ReviewedBy, ReviewWhen, Strategy
 from .fields import Flag, Input, JSONObject, Limits, Number, Text
@@ -37,6 +40,22 @@ class Variation(Input):
     hint = serializers.ChoiceField([(hint, hint) for hint in HINTS], required=False)
     temperature = serializers.FloatField(required=False, min_value=0, max_value=2)
     model = Text(required=False, max_length=200, help_text="another model of the same server")
+
+
+def _chain() -> serializers.ListField:
+    words = "provider/model, first choice first; `environment/model` is the machine's own server"
+    return serializers.ListField(
+        child=Text(max_length=LONGEST_NAME), required=False, max_length=LONGEST_CHAIN, help_text=words
+    )
+
+
+class RoleModels(Input):
+    """Which models work on it, by role; a role that is left out is as the team does it, else the machine's own model."""
+
+    planner = _chain()
+    executor = _chain()
+    reviewer = _chain()
+    judge = _chain()
 
 
 class PickInput(Input):
@@ -91,6 +110,7 @@ class GoalInput(Input):
         max_value=86400,
         help_text="each rollout starts so long after the one before, or once that has ended without a verified success",
     )
+    role_models = RoleModels(required=False)
     allow_check_edits = Flag(required=False, help_text="check files are not restored from the base")
     review = ReviewPolicy(required=False)
     approval = ApprovalPolicyInput(required=False)
@@ -272,6 +292,19 @@ class Cost(serializers.Serializer[Any]):
     usd = serializers.DecimalField(14, 6, allow_null=True, help_text="null: the price is unknown")
 
 
+class ModelUse(serializers.Serializer[Any]):
+    """What one model did in one kind of work; retries of a call that was lost or refused are counted too."""
+
+    work = serializers.CharField(help_text="plan, step, review, exam or judge")
+    provider = serializers.CharField(help_text="empty: the machine's own model")
+    model = serializers.CharField(help_text="as its server calls it; empty: it has never answered")
+    calls = serializers.IntegerField()
+    prompt_tokens = serializers.IntegerField()
+    cached_tokens = serializers.IntegerField()
+    completion_tokens = serializers.IntegerField()
+    hit_rate = serializers.FloatField(allow_null=True, help_text="cached of prompt tokens; null: nothing was asked")
+
+
 class Confirmation(serializers.Serializer[Any]):
     """One thing that must be over before a cancelled goal is."""
 
@@ -308,6 +341,7 @@ class Handover(serializers.Serializer[Any]):
     tried = serializers.ListField(child=JSONObject(), help_text="each run, with how it ended")
     reviews = serializers.ListField(child=JSONObject())
     cost = Cost()
+    models_used = ModelUse(many=True)
     approvals = serializers.ListField(child=JSONObject(), help_text="what people were asked, and what they decided")
     questions = serializers.ListField(child=JSONObject(), help_text="what steps asked people, and what they answered")
     open_questions = serializers.ListField(child=serializers.CharField())
@@ -337,6 +371,8 @@ class GoalDetail(GoalSummary):
     hidden_checks = serializers.ListField(child=serializers.CharField(), read_only=True)
     proof = serializers.SerializerMethodField(help_text="each check before and after, and what that shows")
     diversity = serializers.ListField(child=JSONObject(), read_only=True, help_text="as declared, one a rollout")
+    role_models = JSONObject(read_only=True, help_text="by role the models that work on it; empty: the machine's own")
+    models_used = serializers.SerializerMethodField(help_text="who answered its model calls, and what each used")
     rollouts = Candidate(many=True, read_only=True, help_text="each attempt, with what it was compared by")
     selected = serializers.UUIDField(source="selected_id", allow_null=True, read_only=True, help_text="its rollout")
 
@@ -361,6 +397,8 @@ class GoalDetail(GoalSummary):
             "selected_reason",
             "diversity",
             "stagger_seconds",
+            "role_models",
+            "models_used",
             "rollouts",
             "deadline_at",
             "cancelled_at",
@@ -375,6 +413,10 @@ class GoalDetail(GoalSummary):
     @extend_schema_field(ProofLine(many=True))
     def get_proof(self, goal: Goal) -> list[dict[str, Any]]:
         return [story.shown_proof(proof) for proof in proofs_of(goal, goal.check_results.all())]
+
+    @extend_schema_field(ModelUse(many=True))
+    def get_models_used(self, goal: Goal) -> list[dict[str, Any]]:
+        return [asdict(used) for used in models_used(goal)]
 
     def get_why(self, goal: Goal) -> str:
         return why_of(goal)

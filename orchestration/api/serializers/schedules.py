@@ -9,7 +9,7 @@ from ...models import Occurrence, RecurringGoal
 from ...selectors.schedules import in_words, upcoming
 from ...states import MissedPolicy, OverlapPolicy, Strategy
 from .fields import Flag, Input, JSONObject, Limits, Number, Text
-from .goals import REPOSITORY, TEAM, ApprovalPolicyInput, Variation
+from .goals import REPOSITORY, TEAM, ApprovalPolicyInput, RoleModels, Variation
 
 
 class ScheduleChange(Input):
@@ -32,6 +32,7 @@ class ScheduleChange(Input):
     strategy = serializers.ChoiceField(Strategy.choices, required=False)
     diversity = serializers.ListField(child=Variation(), required=False, max_length=16)
     stagger_seconds = Number(required=False, allow_null=True, min_value=1, max_value=86400)
+    role_models = RoleModels(required=False)
     allow_check_edits = Flag(required=False)
     approval = ApprovalPolicyInput(required=False)
 
@@ -63,6 +64,7 @@ class ScheduleOut(serializers.ModelSerializer[RecurringGoal]):
     checks = serializers.ListField(child=serializers.CharField(), read_only=True)
     limits = serializers.DictField(child=serializers.IntegerField(), read_only=True)
     diversity = serializers.ListField(child=JSONObject(), read_only=True)
+    role_models = JSONObject(read_only=True)
     approval = JSONObject(read_only=True, help_text="when a person must look at its goals' plans")
     occurrences = OccurrenceOut(source="shown", many=True, read_only=True, help_text="the last ten, newest first")
 
@@ -93,6 +95,7 @@ class ScheduleOut(serializers.ModelSerializer[RecurringGoal]):
             "strategy",
             "diversity",
             "stagger_seconds",
+            "role_models",
             "approval",
             "owner",
             "last_due_at",

@@ -197,6 +197,7 @@ class CallSummary(serializers.ModelSerializer[Call]):
             "index",
             "kind",
             "status",
+            "provider",
             "model",
             "prompt_tokens",
             "completion_tokens",

@@ -80,6 +80,7 @@ class Command(BaseCommand):
             strategy=options["strategy"],
             diversity=options["diversity"],
             stagger=options["stagger"],
+            role_models=options["model"],
             allow_check_edits=options["allow_check_edits"],
             review={name: options[name] for name in ("review_when", "reviewed_by", "ask_below")},
             approval=approval_of(options),

@@ -1,4 +1,4 @@
-"""manage.py team create|add|role|remove|four-eyes|list: whose the goals are, and who may do what with them."""
+"""manage.py team create|add|role|remove|four-eyes|models|list: whose the goals are, and who may do what with them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db.models import Count
 
 from orchestration import services
+from orchestration.management.arguments import add_models
 from orchestration.management.problems import in_a_sentence
 from orchestration.models import Membership, Team
+from orchestration.role_models import as_lines
 from orchestration.roles import Role
 from orchestration.terminal import plain
 
@@ -21,6 +23,7 @@ VERBS = (
     ("role", "Give a member another role.", "team role shop bob operator"),
     ("remove", "Take a member out; what they made stays.", "team remove shop bob"),
     ("four-eyes", "Whether who wanted a plan may approve it.", "team four-eyes shop on"),
+    ("models", "Which models work on goals that name none.", "team models shop --model venice/qwen3-coder"),
     ("list", "All teams, or the members of one.", "team list shop"),
 )
 ROLES = ", ".join(Role.values)
@@ -44,6 +47,8 @@ class Command(BaseCommand):
                 made.add_argument("user", help="a user's name (manage.py invite makes one)")
             if name == "four-eyes":
                 made.add_argument("wanted", choices=("on", "off"), metavar="on|off")
+            if name == "models":
+                add_models(made)
             if name == "role":
                 made.add_argument("role", choices=Role.values, metavar="ROLE", help=ROLES)
             if name == "add":
@@ -87,6 +92,12 @@ class Command(BaseCommand):
             "team": team.name,
             "four_eyes": team.four_eyes,
         }, f"who wanted a plan {who} approve it in the team {team}"
+
+    def _models(self, options: dict[str, Any]) -> tuple[Any, str]:
+        team = services.team_of_machine(options["team"])
+        services.set_team_models(team, options["model"], by="shell")
+        told = ", ".join(as_lines(team.role_models)) or "the machine's own model"
+        return {"team": team.name, "role_models": team.role_models}, f"goals of the team {team} use {plain(told)}"
 
     def _list(self, options: dict[str, Any]) -> tuple[Any, str]:
         if options["team"]:

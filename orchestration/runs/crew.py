@@ -1,0 +1,90 @@
+"""Who thinks for a run: the machine's own model, or those that its goal names for the role, first choice first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agents.chain import ChainedLLM, Link
+from agents.errors import Permanent
+from agents.ports import LLM
+from agents.varied import VariedLLM
+
+from ..models import Goal, Provider, Run
+from ..role_models import ENVIRONMENT, first_choices, split, varied
+from ..services import known_providers
+from .bench import Tools
+
+VARIED = ("planner", "executor")  # who reviews and compares is the same for all rollouts
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """A model for one role of one run, and whether it is offered tools."""
+
+    llm: LLM
+    tool_calls: bool
+
+
+def crew_for(tools: Tools, run: Run, role: str) -> Crew:
+    """Raises Permanent where a model cannot be had: its provider is gone, or offers it no more."""
+    chain = _chain(run, role)
+    if not chain:
+        return Crew(_own(tools, run, role), tools.tool_calls)
+    known = known_providers(run.goal.team_id, sorted({split(name)[0] for name in chain}))
+    links = [_link(tools, run, role, name, known) for name in chain]
+    llm: LLM = links[0].llm if len(links) == 1 and not links[0].provider else ChainedLLM(links)
+    _note(run, role, chain)
+    return Crew(llm, tools.tool_calls)
+
+
+def model_of(tools: Tools, goal: Goal) -> str:
+    """What the goal's row calls the models that work on it."""
+    if not goal.role_models:
+        return tools.make_llm().model
+    names = [tools.make_llm().model if name == ENVIRONMENT else name for name in first_choices(goal.role_models)]
+    return ", ".join(dict.fromkeys(names))[:200]
+
+
+def _own(tools: Tools, run: Run, role: str) -> LLM:
+    return _differently(tools.make_llm(), run, role, run.rollout.model)
+
+
+def _chain(run: Run, role: str) -> list[str]:
+    """As it was noted at the first claim, so that a take-over has the same; a rollout's own model comes first."""
+    if noted := run.brief.get("models", {}).get(role):
+        return list(noted)
+    chain = list(run.goal.role_models.get(role, ()))
+    wanted = run.rollout.model if role in VARIED else ""
+    if not wanted or (not chain and "/" not in wanted):
+        return chain
+    known = known_providers(run.goal.team_id, [split(wanted)[0]])
+    if not chain and not known:
+        return []
+    return list(dict.fromkeys([varied(chain[0] if chain else ENVIRONMENT, wanted, known), *chain[1:]]))
+
+
+def _link(tools: Tools, run: Run, role: str, name: str, known: Mapping[str, Provider]) -> Link:
+    provider, model = split(name)
+    if provider == ENVIRONMENT:
+        return Link(name, "", _differently(tools.make_llm(), run, role, model))
+    if provider not in known:
+        raise Permanent(
+            f"the provider {provider} is gone: the goal asks for {name}; add it again, or retry with another"
+        )
+    return Link(name, provider, _differently(tools.make_client(known[provider], model), run, role, ""))
+
+
+def _differently(llm: LLM, run: Run, role: str, model: str) -> LLM:
+    temperature = run.rollout.temperature if role in VARIED else None
+    model = model if role in VARIED or run.goal.role_models else ""
+    return VariedLLM(llm, model, temperature) if model or temperature is not None else llm
+
+
+def _note(run: Run, role: str, chain: list[str]) -> None:
+    """In the run's own row: who was asked, whatever becomes of the goal's words or the providers."""
+    noted: dict[str, Any] = {**run.brief.get("models", {}), role: chain}
+    if noted != run.brief.get("models"):
+        run.brief = {**run.brief, "models": noted}
+        Run.objects.filter(pk=run.pk).update(brief=run.brief)
