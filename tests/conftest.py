@@ -15,6 +15,7 @@ import pytest
 from django.db import connection
 
 from orchestration import broker, dispatch
+from orchestration.selectors import prices
 from tests.support.audit import all_holds
 from tests.support.installation import Installation
 
@@ -40,6 +41,12 @@ def _be_alone(seconds: float = 15) -> None:
                 break
             time.sleep(0.2)
         cursor.execute(f"SELECT pg_terminate_backend(pid) {others}")
+
+
+@pytest.fixture(autouse=True)
+def no_price_of_another_test() -> None:
+    """A process believes for a while what it read of the prices."""
+    prices.table.forget()
 
 
 @pytest.fixture

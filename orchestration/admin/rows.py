@@ -89,7 +89,7 @@ listed(
 )
 listed(
     models.Budget,
-    "goal open calls max_calls spent_tokens reserved_tokens max_tokens overrun_tokens commands",
+    "goal open calls max_calls spent_tokens reserved_tokens max_tokens spent_micro_usd max_micro_usd overrun_micro_usd commands",
     search="goal__id",
     filters="open",
     related="goal",
@@ -125,6 +125,14 @@ listed(
     filters="role",
     related="team user",
 )
+listed(
+    models.ModelPrice,
+    "model provider team input_usd cached_input_usd output_usd effective_from by",
+    search="model provider",
+    filters="provider",
+    related="team",
+)
+listed(models.TeamMonth, "team month drawn_micro_usd warned_at", search="team__name", filters="month", related="team")
 listed(
     models.TeamEvent,
     "team kind subject old new by at",

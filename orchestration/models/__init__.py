@@ -11,12 +11,13 @@ from .goals import Goal, Rollout
 from .installation import Installation, Lease, Worker
 from .people import Approval, Message, Question, Telling
 from .plans import Plan, Step
+from .prices import ModelPrice
 from .providers import Capability, Provider
 from .repositories import Repository
 from .reviews import Review
 from .runs import Run
 from .schedules import Occurrence, RecurringGoal
-from .teams import Membership, Team, TeamEvent
+from .teams import Membership, Team, TeamEvent, TeamMonth
 
 __all__ = [
     "ApiToken",
@@ -34,6 +35,7 @@ __all__ = [
     "Lease",
     "Membership",
     "Message",
+    "ModelPrice",
     "Occurrence",
     "Plan",
     "Provider",
@@ -46,6 +48,7 @@ __all__ = [
     "Step",
     "Team",
     "TeamEvent",
+    "TeamMonth",
     "Telling",
     "Worker",
 ]

@@ -13,7 +13,8 @@ from .constraints import one_of
 class Call(models.Model):
     """Position in the run: `turn` counts model calls, `index` what was done after one (0 is the model call itself).
 
-    `request` holds only what was added since the run's previous model call; `cost` null means that the price is unknown.
+    `request` holds only what was added since the run's previous model call; `cost` null means that the price is unknown;
+    `price` is what it was reckoned by (`pricing.Price.told`), also when prices have changed since.
     """
 
     run = models.ForeignKey("Run", on_delete=models.CASCADE, related_name="calls")
@@ -34,6 +35,8 @@ class Call(models.Model):
     completion_tokens = models.PositiveIntegerField(default=0)
     cached_tokens = models.PositiveIntegerField(default=0)
     reserved_tokens = models.PositiveIntegerField(default=0)
+    reserved_micro_usd = models.PositiveBigIntegerField(null=True, blank=True, help_text="1e-6 USD; empty: unknown")
+    price = models.JSONField(null=True, blank=True, help_text="USD per million tokens, and who says so")
     cost = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
     exit_code = models.IntegerField(null=True, blank=True)
     checkpoint = models.CharField(max_length=64, blank=True, default="", help_text="commit of the tree after it")

@@ -1,4 +1,7 @@
-"""Team: whose the goals, repositories and schedules are. Membership: who is in it, as what. TeamEvent: who changed that."""
+"""Team: whose the goals, repositories and schedules are. Membership: who is in it, as what. TeamEvent: who changed that.
+
+TeamMonth: what its goals spend.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,9 @@ class Team(models.Model):
     four_eyes = models.BooleanField(default=False, help_text="who wanted a plan may not approve it")
     role_models = models.JSONField(
         default=dict, blank=True, help_text="by role the models of goals that name none themselves"
+    )
+    month_max_micro_usd = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="1e-6 USD that its goals may spend in a month; empty: no limit"
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -45,6 +51,22 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.team}"
+
+
+class TeamMonth(models.Model):
+    """What the goals of a team have drawn of a month's money (UTC). Goals draw allotments, and give back what is left."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="months")
+    month = models.DateField(help_text="its first day")
+    drawn_micro_usd = models.PositiveBigIntegerField(default=0, help_text="1e-6 USD")
+    warned_at = models.DateTimeField(null=True, blank=True, help_text="when four fifths were drawn")
+
+    class Meta:
+        ordering = ["-month"]
+        constraints = [models.UniqueConstraint(fields=["team", "month"], name="team_month_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.month:%Y-%m} of {self.team}"
 
 
 class TeamEvent(models.Model):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Model, OuterRef, QuerySet, Subquery, Value
+from django.db.models import Model, OuterRef, Q, QuerySet, Subquery, Value
 
 from ..errors import BadInput, NotAllowed
 from ..models import (
@@ -23,6 +23,7 @@ from ..models import (
     Goal,
     Membership,
     Message,
+    ModelPrice,
     Occurrence,
     Plan,
     Provider,
@@ -35,6 +36,7 @@ from ..models import (
     Step,
     Team,
     TeamEvent,
+    TeamMonth,
     Telling,
 )
 from ..roles import TABLE, Action, Role, may, refusal, roles_that_may
@@ -44,6 +46,8 @@ TEAM: dict[type[Model], str] = {
     Team: "pk",
     Membership: "team",
     TeamEvent: "team",
+    TeamMonth: "team",
+    ModelPrice: "team",  # with everybody's: see `visible`
     Goal: "team",
     RecurringGoal: "team",
     Repository: "team",
@@ -72,7 +76,8 @@ def visible(rows: QuerySet[Any], user: Any) -> QuerySet[Any]:
         return rows.none()
     if user.is_superuser:
         return rows
-    return rows.filter(**{f"{TEAM[rows.model]}__in": Membership.objects.filter(user=user.pk).values("team")})
+    theirs = Q(**{f"{TEAM[rows.model]}__in": Membership.objects.filter(user=user.pk).values("team")})
+    return rows.filter(theirs | Q(team=None) if rows.model is ModelPrice else theirs)
 
 
 def goals_for(user: Any) -> QuerySet[Goal]:
@@ -151,6 +156,11 @@ def teams_for(user: Any) -> QuerySet[Team]:
 
 def members_for(user: Any) -> QuerySet[Membership]:
     return visible(Membership.objects.all(), user)
+
+
+def prices_for(user: Any) -> QuerySet[ModelPrice]:
+    """Those that count for somebody's teams: everybody's, and the teams' own."""
+    return visible(ModelPrice.objects.all(), user)
 
 
 def team_events_for(user: Any) -> QuerySet[TeamEvent]:

@@ -13,6 +13,7 @@ from .overriding import VERDICTS, mark_done, override_verdict, skip_step
 from .people import Opened, invite, login_link, look_at_link, person, person_in_charge, use_link
 from .picking import pick_rollout
 from .planning import draft_of
+from .prices import set_price
 from .providers import add_provider, change_provider, known_providers, provider_named, remove_provider, reseal_providers
 from .rebuilding import Rebuilt, rebuild_queue
 from .recording import (
@@ -125,6 +126,7 @@ __all__ = [
     "run_plan",
     "send_message",
     "set_four_eyes",
+    "set_price",
     "set_team_models",
     "skip_step",
     "stand_down",

@@ -34,7 +34,7 @@ def imported() -> set[str]:
     [
         *("orchestration.urls", "orchestration.views", "orchestration.api", "orchestration.admin", "uvicorn"),
         *("rest_framework.views", "drf_spectacular.openapi"),
-        *("celery.bin.celery", "prompt_toolkit", "flower", "psycopg"),
+        *("celery.bin.celery", "prompt_toolkit", "flower", "psycopg", "genai_prices", "httpx2"),
     ],
 )
 def test_a_worker_imports_no_pages_no_api_no_admin_and_no_other_command(imported: set[str], unused: str) -> None:

@@ -10,8 +10,9 @@ import pytest
 from django.contrib.auth.models import User
 
 from orchestration import dispatch
-from orchestration.models import ApiToken, Call, Goal, Membership, Provider, RecurringGoal, Repository, Run
+from orchestration.models import ApiToken, Call, Goal, Membership, ModelPrice, Provider, RecurringGoal, Repository, Run
 from orchestration.services.access import create_token
+from orchestration.services.prices import set_price
 from tests.support import rows
 from tests.support.people import member
 
@@ -72,6 +73,7 @@ class World:
             "provider": self.provider.pk,
             "question": self.goal.questions.get().pk,
             "approval": self.goal.approvals.get().pk,
+            "price": ModelPrice.objects.get(team=self.goal.team_id).pk,
         }
 
 
@@ -80,6 +82,7 @@ def world(db: None, tmp_path: Path) -> World:
     ada = member("ada", "admin")
     place = rows.repository(tmp_path)
     goal, schedule = rows.worked_goal(ada, repo=place.pk), rows.schedule(ada, repo=place)
+    set_price("qwen3-*", input_usd="0.9", output_usd="4.5", team=goal.team, by="ada")
     someone = Membership.objects.get(user=member("someone", "viewer"))
     provider = Provider.objects.create(name="venice", team=goal.team, base_url="http://127.0.0.1:9/v1")
     return World(ada, goal, schedule, place, someone, create_token(ada, "adas own")[0], provider)

@@ -81,6 +81,8 @@ API: dict[str, dict[str, str]] = {
     "schedule-detail": {"get": S, "patch": M, "delete": M},
     **{f"schedule-{verb}": {"post": M} for verb in ("run", "pause", "resume")},
     "team-events": {"get": Action.SEE_AUDIT},
+    "price-list": {"get": S, "post": Action.MANAGE_MONEY},
+    "price-detail": {"get": S},
     "member-list": {"get": S, "post": Action.MANAGE_MEMBERS},
     "provider-list": {"get": S, "post": Action.MANAGE_PROVIDERS},
     "provider-detail": {"get": S, "patch": Action.MANAGE_PROVIDERS, "delete": Action.MANAGE_PROVIDERS},
@@ -105,6 +107,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     },
     "schedule": {"list": S, **dict.fromkeys(("add", "run", "pause", "resume", "remove"), M)},
     "repository": Action.MANAGE_REPOSITORIES,
+    "price": {"list": S, "set": Action.MANAGE_MONEY},
     "provider": {
         **dict.fromkeys(("list", "test"), S),
         **dict.fromkeys(("add", "change", "remove", "reseal"), Action.MANAGE_PROVIDERS),

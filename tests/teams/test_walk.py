@@ -43,6 +43,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("member-list", "post"): {"user": "nobody", "role": "viewer"},
     ("provider-list", "post"): {"name": "x", "base_url": "http://127.0.0.1:9/v1"},
     ("provider-detail", "patch"): {"requests_per_minute": 5},
+    ("price-list", "post"): {"model": "m", "input_usd": "1", "output_usd": "2"},
     ("member-detail", "patch"): {"role": "operator"},
     ("question-answer", "post"): {"answer": "x"},
     ("goal-skip-step", "post"): {"step": 0, "reason": "x"},
