@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 from django.conf import settings
@@ -10,10 +11,26 @@ from agents.addresses import problem_with
 from agents.errors import Permanent
 from agents.llm import registry
 from agents.llm.openai_compatible import OpenAICompatibleLLM
+from agents.ports import LLM
 
 from .errors import BadInput
-from .models import Provider
+from .models import Capability, Provider
 from .sealing import unseal
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A model, and what is known of it; what was never tried may call tools, until somebody tries."""
+
+    llm: LLM
+    tool_calls: bool = True
+
+
+def client_for(provider: Provider, model: str) -> Client:
+    """As its runs use it. Raises Permanent with what to change."""
+    llm = client_of(provider, model)
+    known = remembered(llm)
+    return Client(llm, known is None or known.tool_calls)
 
 
 def client_of(provider: Provider, model: str) -> OpenAICompatibleLLM:
@@ -32,3 +49,11 @@ def client_of(provider: Provider, model: str) -> OpenAICompatibleLLM:
         guard=partial(problem_with, private=settings.PROVIDER_PRIVATE_ADDRESSES),
         **registry.options(settings.LLM_ENVIRONMENT),
     )
+
+
+def remembered(llm: OpenAICompatibleLLM) -> Capability | None:
+    """What a trial of this very model there has shown; the client asks accordingly from now on."""
+    known = Capability.objects.filter(pk=llm.dependency).first()
+    if known is not None:
+        llm.prefer(known.answers)
+    return known

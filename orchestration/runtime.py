@@ -27,10 +27,11 @@ from django.conf import settings
 
 from agents.errors import AgentError
 from agents.llm import registry as models
-from agents.ports import LLM, SandboxProvider
+from agents.llm.openai_compatible import OpenAICompatibleLLM
+from agents.ports import SandboxProvider
 from agents.sandbox import registry as sandboxes
 
-from . import dispatch, live, services, turns
+from . import dispatch, live, llms, services, turns
 from .active import FENCED, ActiveRun, ActiveRuns
 from .broker import installation_id, require_own_broker, stop_with
 from .errors import BadInput
@@ -308,7 +309,18 @@ def worker() -> Worker:
 
 def make_tools(name: str) -> Tools:
     """The model and the sandbox that the settings name. Raises Permanent with what to do."""
-    return Tools(name, sandbox_provider(), make_llm, tool_calls=settings.LLM_TOOL_CALLS)
+    return Tools(name, sandbox_provider(), make_llm, tool_calls=settings.LLM_TOOL_CALLS and _calls_tools())
+
+
+def _calls_tools() -> bool:
+    """As a trial has shown (`manage.py check_llm`), which is also where the client learns how to ask; without one it may."""
+    try:
+        known = llms.remembered(make_llm())
+    except AgentError:
+        return True  # each run says what is missing
+    finally:
+        release_connection()
+    return known is None or known.tool_calls
 
 
 def dependencies() -> tuple[str, ...]:
@@ -339,7 +351,7 @@ def broken_tools(name: str, error: AgentError) -> Tools:
     return Tools(name, Missing(), make_llm)  # type: ignore[arg-type]
 
 
-def make_llm() -> LLM:
+def make_llm() -> OpenAICompatibleLLM:
     """A model client for one run."""
     return models.from_environment(settings.LLM_ENVIRONMENT)
 

@@ -90,12 +90,23 @@ def plain_address(url: str) -> tuple[str, str]:
 
 def post(line: Line, url: str, headers: dict[str, str], body: bytes, timeouts: Timeouts, max_bytes: int) -> Reply:
     """POST and read the whole answer, at most `max_bytes`. Raises NotSent, Broken, Permanent or Cancelled; never retries."""
+    return _ask("POST", line, url, headers, body, timeouts, max_bytes)
+
+
+def get(line: Line, url: str, headers: dict[str, str], timeouts: Timeouts, max_bytes: int) -> Reply:
+    """The same for a GET."""
+    return _ask("GET", line, url, headers, None, timeouts, max_bytes)
+
+
+def _ask(
+    method: str, line: Line, url: str, headers: dict[str, str], body: bytes | None, timeouts: Timeouts, max_bytes: int
+) -> Reply:
     mine = _mine()
     mine.serve(line)
     timeout = httpx.Timeout(connect=timeouts.connect, read=timeouts.read, write=timeouts.write, pool=timeouts.pool)
     more = {"trace": mine.trace}
     try:
-        with mine.client.stream("POST", url, headers=headers, content=body, timeout=timeout, extensions=more) as answer:
+        with mine.client.stream(method, url, headers=headers, content=body, timeout=timeout, extensions=more) as answer:
             names = {name.lower(): value for name, value in answer.headers.items()}
             return Reply(answer.status_code, names, _read(answer, max_bytes))
     except (httpx.HTTPError, httpx.StreamError, OSError) as error:

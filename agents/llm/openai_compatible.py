@@ -22,20 +22,21 @@ MAX_REPLY = 8 * 1024 * 1024
 QUICK_AGAIN = frozenset({502, 503, 504})
 QUOTA_WORDS = ("insufficient_quota", "insufficient balance", "insufficient_balance")
 FORMAT_WORDS = ("response_format", "json_schema", "json_object", "structured")
+MODES = ("json_schema", "json_object", "text")
 NEXT_MODE = {"json_schema": "json_object", "json_object": "text"}
 LONGEST_RETRY_AFTER = 86400.0
 
 
 @dataclass
-class _Habits:
-    """What a server turned out not to understand; remembered for the process, per address and model."""
+class Habits:
+    """How a model is asked: what its server turned out not to understand is remembered for the process, per address and model."""
 
     schema_mode: str = "json_schema"
     limit_name: str = "max_tokens"
     temperature: bool = True
 
 
-_habits: dict[tuple[str, str], _Habits] = {}
+_habits: dict[tuple[str, str], Habits] = {}
 
 
 class OpenAICompatibleLLM:
@@ -77,19 +78,39 @@ class OpenAICompatibleLLM:
         self._lock = threading.Lock()
         self._aborted = False
 
+    def prefer(self, answers: str) -> None:
+        """How this model is best asked for JSON, as a trial has shown; what was refused since then stays as it was learnt."""
+        habits = self._habits(self.model)
+        if MODES.index(answers) > MODES.index(habits.schema_mode):
+            habits.schema_mode = answers
+
+    def _habits(self, model: str) -> Habits:
+        return _habits.setdefault((self._base_url, model), Habits())
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.model}>"
 
     def complete(self, request: CompletionRequest) -> Completion:
-        habits = _habits.setdefault((self._base_url, request.model or self.model), _Habits())
+        return self.complete_by(request, self._habits(request.model or self.model))
+
+    def complete_by(
+        self, request: CompletionRequest, habits: Habits, note: Callable[[Reply], None] | None = None
+    ) -> Completion:
+        """Said in the way of these habits, which learn; `note` is shown each whole reply."""
         while True:
             body = self._body(request, habits)
             reply = self._send(body)
+            if note is not None:
+                note(reply)
             if 200 <= reply.status < 300:
                 return self._completion(reply, request)
             said = self._said(reply)
             if reply.status not in (400, 422) or not _learns(habits, body, said.lower()):
                 raise self._refusal(reply, said)
+
+    def get(self, path: str, max_bytes: int) -> Reply:
+        """What else the server tells. Raises NotSent, Broken or AgentError."""
+        return http.get(http.Line(self._guard), f"{self._base_url}{path}", self._headers(), self._timeouts, max_bytes)
 
     def abort(self) -> None:
         with self._lock:
@@ -100,7 +121,7 @@ class OpenAICompatibleLLM:
 
     # ---- asking
 
-    def _body(self, request: CompletionRequest, habits: _Habits) -> dict[str, Any]:
+    def _body(self, request: CompletionRequest, habits: Habits) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": request.model or self.model,
             "messages": [_message(message) for message in request.messages],
@@ -233,7 +254,7 @@ class OpenAICompatibleLLM:
         return "".join(char if char.isprintable() else " " for char in text)[:500].strip()
 
 
-def _learns(habits: _Habits, body: Mapping[str, Any], said: str) -> bool:
+def _learns(habits: Habits, body: Mapping[str, Any], said: str) -> bool:
     """Does the refusal name something of `body` that we can say in another way? Then it is said so from now on.
 
     Another thread may have learnt the same since `body` was made; then there is only the asking again.

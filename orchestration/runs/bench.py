@@ -23,7 +23,7 @@ from agents.workspace import Workspace
 from ..active import ActiveRun
 from ..blobs import load_blob, save_blob
 from ..journal import release_connection
-from ..llms import client_of
+from ..llms import Client, client_for
 from ..models import Artifact, Goal, Provider, Repository
 from ..services.breaking import heard_from
 
@@ -42,7 +42,7 @@ class Tools:
     provider: SandboxProvider
     make_llm: Callable[[], LLM]
     tool_calls: bool = True
-    make_client: Callable[[Provider, str], LLM] = client_of
+    make_client: Callable[[Provider, str], Client] = client_for
     folder: Path = field(default_factory=lambda: Path(settings.DATA_DIR))
 
     @cached_property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from agents.chain import ChainedLLM, Link
 from agents.errors import Permanent
@@ -33,10 +32,11 @@ def crew_for(tools: Tools, run: Run, role: str) -> Crew:
     if not chain:
         return Crew(_own(tools, run, role), tools.tool_calls)
     known = known_providers(run.goal.team_id, sorted({split(name)[0] for name in chain}))
-    links = [_link(tools, run, role, name, known) for name in chain]
+    made = [_link(tools, run, role, name, known) for name in chain]
+    links = [link for link, _ in made]
     llm: LLM = links[0].llm if len(links) == 1 and not links[0].provider else ChainedLLM(links)
-    _note(run, role, chain)
-    return Crew(llm, tools.tool_calls)
+    # one conversation for all of them: where one cannot call tools, none is offered any
+    return Crew(llm, _noted(run, role, chain, all(calls_tools for _, calls_tools in made)))
 
 
 def model_of(tools: Tools, goal: Goal) -> str:
@@ -65,15 +65,17 @@ def _chain(run: Run, role: str) -> list[str]:
     return list(dict.fromkeys([varied(chain[0] if chain else ENVIRONMENT, wanted, known), *chain[1:]]))
 
 
-def _link(tools: Tools, run: Run, role: str, name: str, known: Mapping[str, Provider]) -> Link:
+def _link(tools: Tools, run: Run, role: str, name: str, known: Mapping[str, Provider]) -> tuple[Link, bool]:
+    """And whether it may be offered tools."""
     provider, model = split(name)
     if provider == ENVIRONMENT:
-        return Link(name, "", _differently(tools.make_llm(), run, role, model))
+        return Link(name, "", _differently(tools.make_llm(), run, role, model)), tools.tool_calls
     if provider not in known:
         raise Permanent(
             f"the provider {provider} is gone: the goal asks for {name}; add it again, or retry with another"
         )
-    return Link(name, provider, _differently(tools.make_client(known[provider], model), run, role, ""))
+    client = tools.make_client(known[provider], model)
+    return Link(name, provider, _differently(client.llm, run, role, "")), client.tool_calls
 
 
 def _differently(llm: LLM, run: Run, role: str, model: str) -> LLM:
@@ -82,9 +84,13 @@ def _differently(llm: LLM, run: Run, role: str, model: str) -> LLM:
     return VariedLLM(llm, model, temperature) if model or temperature is not None else llm
 
 
-def _note(run: Run, role: str, chain: list[str]) -> None:
-    """In the run's own row: who was asked, whatever becomes of the goal's words or the providers."""
-    noted: dict[str, Any] = {**run.brief.get("models", {}), role: chain}
-    if noted != run.brief.get("models"):
-        run.brief = {**run.brief, "models": noted}
-        Run.objects.filter(pk=run.pk).update(brief=run.brief)
+def _noted(run: Run, role: str, chain: list[str], tool_calls: bool) -> bool:
+    """In the run's own row at its first claim: who was asked, and whether with tools, whatever is found out about them meanwhile.
+
+    A take-over asks in the same way, or its record would not fit.
+    """
+    if role in run.brief.get("models", {}):
+        return bool(run.brief.get("tool_calls", tool_calls))
+    run.brief = {**run.brief, "models": {role: chain}, "tool_calls": tool_calls}
+    Run.objects.filter(pk=run.pk).update(brief=run.brief)
+    return tool_calls

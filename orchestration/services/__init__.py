@@ -14,7 +14,15 @@ from .people import Opened, invite, login_link, look_at_link, person, person_in_
 from .picking import pick_rollout
 from .planning import draft_of
 from .prices import set_price
-from .providers import add_provider, change_provider, known_providers, provider_named, remove_provider, reseal_providers
+from .providers import (
+    add_provider,
+    change_provider,
+    known_providers,
+    provider_named,
+    record_capability,
+    remove_provider,
+    reseal_providers,
+)
 from .rebuilding import Rebuilt, rebuild_queue
 from .recording import (
     Base,
@@ -106,6 +114,7 @@ __all__ = [
     "question_of",
     "rebuild_queue",
     "record_base",
+    "record_capability",
     "record_exam",
     "record_failure",
     "record_plan",

@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from agents.addresses import problem_with
 
 from ..errors import BadInput, NotFound
-from ..models import Provider, Team, TeamEvent
+from ..models import Capability, Provider, Team, TeamEvent
 from ..sealing import seal, sealed_anew
 from ..transitions import repeatable
 from .cleaning import clean_line, printable, shown
@@ -170,3 +170,12 @@ def _note(row: Provider, kind: str, by: str) -> None:
     if row.team is not None:
         TeamEvent.objects.create(team=row.team, kind=kind, subject=row.name, by=by)
     log.info("%s: %s of %s by %s", kind, row.name, row.team or "the installation", by)
+
+
+# ---- what a trial has shown
+
+
+@repeatable
+def record_capability(name: str, **found: Any) -> Capability:
+    """`name`: the model with its server, as breakers are named. A later trial replaces it."""
+    return Capability.objects.update_or_create(pk=name[:300], defaults=found)[0]

@@ -121,7 +121,17 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     **dict.fromkeys(("create_token", "login_link"), OWN),
     **dict.fromkeys(
         (
-            *("audit_invariants", "breakers", "check_sandbox", "demo", "demo_llm", "doctor", "evaluate", "migrate"),
+            *(
+                "audit_invariants",
+                "breakers",
+                "check_llm",
+                "check_sandbox",
+                "demo",
+                "demo_llm",
+                "doctor",
+                "evaluate",
+                "migrate",
+            ),
             *("rebuild_queue", "sweep", "up", "worker"),
         ),
         MACHINE,
