@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from .pricing import micro_usd
 
 BYTES_PER_TOKEN = 3  # pessimistic for English and code (about 4), fair for other scripts
 NAMES = {"calls": "model calls", "tokens": "tokens", "commands": "commands", "seconds": "seconds"}
+NO_CAP = {"steps": "attempts at steps", "usd": "USD"}  # limits that a goal has only if somebody wants them
+ALL_NAMES = NAMES | NO_CAP
+COLUMNS = {name: f"max_{name}" for name in ALL_NAMES} | {"usd": "max_micro_usd"}
+LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,18 +23,29 @@ class Limits:
     tokens: int
     commands: int
     seconds: int
+    steps: int | None = None
+    micro_usd: int | None = None
+    tokens_limited: bool = False  # somebody gave that limit
 
-    def lowered(self, **given: int) -> Limits:
-        """These limits with some of them lower. Raises ValueError for a higher one, one below 1, or an unknown name."""
+    def lowered(self, **given: Any) -> Limits:
+        """These limits with some of them lower; `usd` is an amount in USD. Raises ValueError for a higher one, one below 1, or an
+        unknown name.
+        """
+        caps = asdict(self)
         for name, value in given.items():
-            cap = asdict(self).get(name)
-            if cap is None:
-                raise ValueError(f"there is no limit {name!r}; there are {', '.join(NAMES)}")
+            if name not in ALL_NAMES:
+                raise ValueError(f"there is no limit {name!r}; there are {', '.join(ALL_NAMES)}")
+            if name == "usd":
+                continue
+            cap = caps[name] or LARGEST
             if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= cap:
+                setting = " (the setting)" if name in NAMES else ""
                 raise ValueError(
-                    f"the limit of {NAMES[name]} must be a number from 1 to {cap} (the setting), not {value!r}"
+                    f"the limit of {ALL_NAMES[name]} must be a number from 1 to {cap}{setting}, not {value!r}"
                 )
-        return replace(self, **given)
+        counted = {name: value for name, value in given.items() if name != "usd"}
+        money = {"micro_usd": micro_usd(given["usd"])} if "usd" in given else {}
+        return replace(self, **counted, **money, tokens_limited=self.tokens_limited or "tokens" in given)
 
 
 @dataclass(frozen=True, slots=True)

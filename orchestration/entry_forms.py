@@ -9,17 +9,18 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
-from .budget import NAMES
+from .budget import ALL_NAMES, COLUMNS, LARGEST
 from .diversity import as_line, parse
 from .models import Goal, Repository, Team
 from .policies import DEFAULT_HOURS, MOST_HOURS, policy_of
+from .pricing import usd
 from .role_models import as_lines
 from .role_models import parse as parse_models
 from .roles import Action
 from .selectors.access import goals_for, repositories_where, teams_where
 from .states import ReviewedBy, ReviewWhen, Strategy
 
-LIMITS = tuple(NAMES)
+LIMITS = tuple(ALL_NAMES)
 APPROVE = [
     ("never", "No plan"),
     ("protected", "Plans that may touch protected paths, or ask for network"),
@@ -71,7 +72,9 @@ class NewGoal(forms.Form):
         self.fields["repository"].queryset = repositories_where(user, Action.SUBMIT)  # type: ignore[attr-defined]
         self.fields["earlier"].queryset = goals_for(user)  # type: ignore[attr-defined]
         for name in LIMITS:
-            self.fields[name] = forms.IntegerField(required=False, min_value=1, max_value=settings.GOAL_LIMITS[name])
+            cap = settings.GOAL_LIMITS.get(name, LARGEST)
+            self.fields[name] = forms.IntegerField(required=False, min_value=1, max_value=cap)
+        self.fields["usd"] = forms.DecimalField(required=False, min_value=0, max_digits=14, decimal_places=6)
 
     def wish(self) -> dict[str, Any]:
         """The arguments of `submit_goal`."""
@@ -111,7 +114,7 @@ class NewGoal(forms.Form):
     def limits(self) -> list[dict[str, Any]]:
         """The fields of the caps, with what the installation allows."""
         caps = settings.GOAL_LIMITS
-        return [{"field": self[name], "name": NAMES[name], "cap": caps[name]} for name in LIMITS]
+        return [{"field": self[name], "name": words, "cap": caps.get(name)} for name, words in ALL_NAMES.items()]
 
 
 def typed_diversity(text: str) -> list[dict[str, Any]]:
@@ -143,7 +146,8 @@ def first_values(user: Any, earlier: Goal | None, repository: str = "") -> dict[
         offered = list(repositories_where(user, Action.SUBMIT)[:2])
         return values | {"repository": repository or (offered[0].pk if len(offered) == 1 else None)}
     budget = earlier.budget
-    caps = {name: getattr(budget, f"max_{name}") for name in LIMITS}
+    caps = {name: getattr(budget, column) for name, column in COLUMNS.items()}
+    caps["usd"] = usd(caps["usd"])
     return values | {
         "earlier": earlier.pk,
         "team": earlier.team_id,
@@ -162,7 +166,8 @@ def first_values(user: Any, earlier: Goal | None, repository: str = "") -> dict[
         "stagger": earlier.stagger_seconds,
         "role_models": "\n".join(as_lines(earlier.role_models)),
         **_first_approval(earlier),
-        **{name: cap for name, cap in caps.items() if cap < settings.GOAL_LIMITS[name]},
+        **{name: cap for name, cap in caps.items() if cap and cap < settings.GOAL_LIMITS.get(name, LARGEST)},
+        **({"tokens": budget.max_tokens} if budget.tokens_limited else {}),
     }
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 from django import forms
 
+from .budget import ALL_NAMES
+
 LARGEST_LIMIT = 2**31 - 1
 NEEDS_REASON = frozenset({"cancel", "pause", "force", "pick"})
 KEYED = frozenset({"retry", "follow-up"})
-LIMITS = ("calls", "tokens", "commands", "seconds")
+LIMITS = tuple(ALL_NAMES)
 
 
 class ActForm(forms.Form):
@@ -21,6 +23,8 @@ class ActForm(forms.Form):
     tokens = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
     commands = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
     seconds = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
+    steps = forms.IntegerField(required=False, min_value=1, max_value=LARGEST_LIMIT)
+    usd = forms.DecimalField(required=False, min_value=0, max_digits=14, decimal_places=6)
 
     text = forms.CharField(required=False, strip=False)
     to = forms.ChoiceField(choices=[(role, role) for role in ("executor", "planner", "reviewer")], required=False)
@@ -45,7 +49,7 @@ class ActForm(forms.Form):
             raise forms.ValidationError(f"say in a few words why you {self.verb} it")
         return reason
 
-    def limits(self) -> dict[str, int]:
+    def limits(self) -> dict[str, Any]:
         return {name: self.cleaned_data[name] for name in LIMITS if self.cleaned_data.get(name) is not None}
 
     def first_error(self) -> str:

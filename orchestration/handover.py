@@ -8,8 +8,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
+from .budget import ALL_NAMES
+from .pricing import amount
 from .rendering.text import one_line
 from .replans import what_changed
 
@@ -208,8 +211,7 @@ def go_on(told: Story) -> list[dict[str, str]]:
     """The exact commands, the most likely one first."""
     name, status = told["id"][:8], told["status"]
     if status == "paused":
-        cap = f" --max-{told['paused_cap']} N" if told["paused_cap"] else ""
-        return [_way("go on from where it stands", f"manage.py goal resume {name}{cap}"), *_look(told)]
+        return [_way("go on from where it stands", f"manage.py goal resume {name}{raises(told)}"), *_look(told)]
     if status == "awaiting_approval":
         return [way for one in told.get("approvals", ()) if one["status"] == "waiting" for way in _decide(name, one)]
     if status not in ENDED:
@@ -355,11 +357,32 @@ def _decision_line(one: Mapping[str, Any]) -> str:
 
 
 def _cost_lines(cost: Mapping[str, Any]) -> list[str]:
-    price = "unknown (no prices are set)" if cost["usd"] is None else f"{cost['usd']} USD"
     return [
         f"{cost['calls']} of {cost['max_calls']} model calls, {cost['commands']} of {cost['max_commands']} commands",
-        f"{cost['spent_tokens']} of {cost['max_tokens']} tokens, price {price}",
+        f"{cost['spent_tokens']} of {cost['max_tokens']} tokens",
+        *money_lines(cost),
     ]
+
+
+def money_lines(cost: Mapping[str, Any]) -> list[str]:
+    """What it cost, of what; and what nobody knows."""
+    most = f" of {amount(cost['max_usd'])}" if cost["max_usd"] is not None else ""
+    lines = [f"price: {cost['price']}{most}"]
+    if Decimal(cost["reserved_usd"]):
+        lines.append(f"reserved by calls in flight: {amount(cost['reserved_usd'])}")
+    if Decimal(cost["overrun_usd"]):
+        lines.append(f"billed beyond what was reserved: {amount(cost['overrun_usd'])}")
+    if cost["max_steps"] is not None:
+        lines.append(f"{cost['steps']} of {cost['max_steps']} attempts at steps")
+    return lines
+
+
+def raises(told: Mapping[str, Any]) -> str:
+    """What has to be said to go on from a limit; nothing where none of the goal's own was reached."""
+    cap = told["paused_cap"]
+    if cap == "price":
+        return " --max-tokens N"
+    return f" --max-{cap} {'USD' if cap == 'usd' else 'N'}" if cap in ALL_NAMES else ""
 
 
 def _quoted(text: str) -> list[str]:

@@ -25,11 +25,16 @@ from .budget import Limits, Used, cap_reached
 from .cancelling import ABANDONED
 from .models import Budget, Call, Goal, Run
 from .prepared import PreparedUpdate
+from .pricing import Price, in_usd, usd
 from .states import CallKind, CallStatus, RunStatus
 from .transitions import repeatable
 from .writing import Statement, chained, insert_of, together, update_by, update_of
 
 TAKEN = "{run} was taken over or ended meanwhile"
+UNKNOWN_PRICE = (
+    "nobody knows the price of its model, so its limit in USD cannot be kept: give a limit of tokens beside it (--max-tokens), "
+    "or set the price (manage.py price set)"
+)
 
 
 class Unheard(Exception):
@@ -66,11 +71,18 @@ def begin_call(
     request: Mapping[str, Any],
     tokens: int = 0,
     heard: int = 0,
+    *,
+    price: Price | None = None,
+    micro_usd: int = 0,
+    steps: int = 0,
 ) -> int:
     """Record the intent and reserve its price; the id of the Call. Nothing is recorded when the gate is closed or a cap is reached.
 
-    `heard`: how many of people's messages to the goal the run knows of. Raises Fenced, Cancelled (the goal was paused, cancelled or
-    has ended), BudgetExceeded, or Unheard before a model call that would be made without the newest message.
+    `heard`: how many of people's messages to the goal the run knows of. `price` None: nobody knows what a model call costs; else
+    `micro_usd` is the most that this one may. `steps`: 1 for what begins an attempt at a step.
+
+    Raises Fenced, Cancelled (the goal was paused, cancelled or has ended), BudgetExceeded, or Unheard before a model call that would
+    be made without the newest message.
     """
     call = Call(
         run_id=run.pk,
@@ -81,37 +93,57 @@ def begin_call(
         request_hash=request_hash,
         request=request,
         reserved_tokens=tokens,
+        reserved_micro_usd=None if price is None else micro_usd,
+        price=None if price is None else price.told(),
     )
-    counts = {"calls": int(kind == CallKind.LLM), "commands": int(kind == CallKind.COMMAND), "tokens": tokens}
-    (renewed, reserved), key = chained(
-        [_renewal(run), _reservation(run, **counts, heard=heard)], partial(_insert, call)
-    )
+    asked = Asked(int(kind == CallKind.LLM), int(kind == CallKind.COMMAND), tokens, price is not None, micro_usd, steps)
+    (renewed, reserved), key = chained([_renewal(run), _reservation(run, asked, heard)], partial(_insert, call))
     if not renewed:
         raise Fenced(TAKEN.format(run=run))
     if not reserved:
-        _explain_refusal(run, **counts, heard=heard)
+        _explain_refusal(run, asked, heard)
     return key
 
 
 @repeatable
-def settle_call(run: Run, call_id: int, *, spent: Spent | None = None, reserved: int = 0, **fields: Any) -> None:
-    """The answer, what it cost, and a renewed lease. Raises Fenced when the run belongs to somebody else by now."""
+def settle_call(
+    run: Run,
+    call_id: int,
+    *,
+    spent: Spent | None = None,
+    reserved: int = 0,
+    price: Price | None = None,
+    micro_usd: int = 0,
+    **fields: Any,
+) -> None:
+    """The answer, what it cost, and a renewed lease. Raises Fenced when the run belongs to somebody else by now, and BudgetExceeded
+    (all of it is booked) when more was billed than `micro_usd`, which was reserved, for a goal with a limit in USD.
+    """
     used = spent or Spent()
     tokens = {"prompt_tokens": used.prompt, "completion_tokens": used.completion, "cached_tokens": used.cached}
-    ended = update_of(Call, {"pk": call_id}, {"status": CallStatus.DONE, **fields, "ended_at": Now(), **tokens})
-    paid = [_payment(run.goal_id, reserved, used.total)] if reserved or used.total else []
+    billed = 0 if price is None else price.of(used.prompt, used.completion, used.cached)
+    cost = {} if price is None else {"cost": usd(billed)}
+    ended = update_of(Call, {"pk": call_id}, {"status": CallStatus.DONE, **fields, "ended_at": Now(), **tokens, **cost})
+    unpriced = int(price is None and used.total > 0)
+    paid = [_payment(run.goal_id, reserved, used.total, micro_usd, billed, unpriced)] if reserved or used.total else []
     (renewed, *_), _ = chained([_renewal(run), ended, *paid])
     if not renewed:
         raise Fenced(TAKEN.format(run=run))
+    if billed > micro_usd and price is not None:
+        _stop_overrun(run.goal_id, micro_usd, billed)
 
 
 @repeatable
-def lose_call(run: Run, call_id: int, reserved: int, error: str) -> None:
+def lose_call(
+    run: Run, call_id: int, reserved: int, error: str, *, price: Price | None = None, micro_usd: int = 0
+) -> None:
     """A call in flight was broken off; whether it was billed is unknown, so what was reserved counts as spent. Needs no fence."""
+    cost = None if price is None else usd(micro_usd)
     with transaction.atomic():
         changed = Call.objects.filter(pk=call_id, status=CallStatus.INTENT)
-        if changed.update(status=CallStatus.UNKNOWN, ended_at=Now(), error=error[:2000]):
-            _settle(run.goal_id, reserved, reserved)
+        if changed.update(status=CallStatus.UNKNOWN, ended_at=Now(), error=error[:2000], cost=cost):
+            unpriced = int(price is None and reserved > 0)
+            together([_payment(run.goal_id, reserved, reserved, micro_usd, micro_usd, unpriced)])
 
 
 def lose_abandoned_calls(goal: Goal) -> int:
@@ -121,10 +153,17 @@ def lose_abandoned_calls(goal: Goal) -> int:
     """
     in_flight = Call.objects.filter(run__goal=goal, status=CallStatus.INTENT)
     abandoned = in_flight.exclude(run__status=RunStatus.RUNNING, fence=F("run__fence"))
-    lost = dict(abandoned.select_for_update(of=("self",), no_key=True).values_list("pk", "reserved_tokens"))
+    columns = ("pk", "reserved_tokens", "reserved_micro_usd")
+    lost = list(abandoned.select_for_update(of=("self",), no_key=True).values_list(*columns))
     if lost:
-        Call.objects.filter(pk__in=lost).update(status=CallStatus.UNKNOWN, ended_at=Now(), error=ABANDONED)
-        _settle(goal.pk, sum(lost.values()), sum(lost.values()))
+        keys = [pk for pk, _, _ in lost]
+        Call.objects.filter(pk__in=keys).update(status=CallStatus.UNKNOWN, ended_at=Now(), error=ABANDONED)
+        for pk, _, micro in lost:
+            if micro is not None:
+                Call.objects.filter(pk=pk).update(cost=usd(micro))
+        tokens, money = sum(reserved for _, reserved, _ in lost), sum(micro or 0 for _, _, micro in lost)
+        unpriced = sum(reserved > 0 and micro is None for _, reserved, micro in lost)
+        together([_payment(goal.pk, tokens, tokens, money, money, unpriced)])
     return len(lost)
 
 
@@ -142,11 +181,11 @@ def note_file(run: Run, at: Position, request_hash: str, request: Mapping[str, A
         request=request,
         **fields,
     )
-    (renewed, reserved), _ = chained([_renewal(run), _reservation(run)], partial(_insert, call))
+    (renewed, reserved), _ = chained([_renewal(run), _reservation(run, Asked(), 0)], partial(_insert, call))
     if not renewed:
         raise Fenced(TAKEN.format(run=run))
     if not reserved:
-        _explain_refusal(run)
+        _explain_refusal(run, Asked(), 0)
 
 
 def supersede(run: Run, at: Position) -> int:
@@ -166,11 +205,24 @@ def _renewal(run: Run) -> Statement:
     return update_of(Run, mine, {"lease_until": Now() + timedelta(seconds=settings.LEASE_SECONDS)})
 
 
-def _reservation(run: Run, *, calls: int = 0, commands: int = 0, tokens: int = 0, heard: int = 0) -> Statement:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a call wants of its goal's budget. `priced` False: nobody knows what it costs."""
+
+    calls: int = 0
+    commands: int = 0
+    tokens: int = 0
+    priced: bool = False
+    micro_usd: int = 0
+    steps: int = 0
+
+
+def _reservation(run: Run, asked: Asked, heard: int) -> Statement:
     """One conditional UPDATE: the gate is open, no cap is passed, and a model call knows of every message."""
-    if tokens:
-        return _reserve_tokens(run.goal_id, calls, commands, tokens, heard)
-    return _reserve_counts(run.goal_id, calls, commands)
+    if not asked.tokens:
+        return _reserve_counts(run.goal_id, asked.calls, asked.commands)
+    counts = (run.goal_id, asked.calls, asked.commands, asked.tokens, heard, asked.steps)
+    return _reserve_money(*counts, asked.micro_usd) if asked.priced else _reserve_unpriced(*counts)
 
 
 def _room(goal: Any, calls: int, commands: int) -> QuerySet[Budget]:
@@ -190,62 +242,126 @@ _reserve_counts = PreparedUpdate(
     ),
     *(UUID, int, int),
 )
-_reserve_tokens = PreparedUpdate(
-    lambda goal, calls, commands, tokens, heard: update_by(
-        _room(goal, calls, commands).filter(
-            max_tokens__gte=F("spent_tokens") + F("reserved_tokens") + tokens, messages__lte=heard
-        ),
+
+
+def _within(cap: str, wanted: Any) -> Q:
+    return Q(**{f"{cap}__isnull": True}) | Q(**{f"{cap}__gte": wanted})
+
+
+def _reserve(
+    money: Q, goal: Any, calls: int, commands: int, tokens: int, heard: int, steps: int, **more: Any
+) -> Statement:
+    room = _room(goal, calls, commands).filter(
+        money,
+        _within("max_steps", F("steps") + steps),
+        max_tokens__gte=F("spent_tokens") + F("reserved_tokens") + tokens,
+        messages__lte=heard,
+    )
+    return update_by(
+        room,
         calls=F("calls") + calls,
         commands=F("commands") + commands,
         reserved_tokens=F("reserved_tokens") + tokens,
+        steps=F("steps") + steps,
+        **more,
+    )
+
+
+def _affordable(micro_usd: Any) -> Q:
+    wanted = F("spent_micro_usd") + F("reserved_micro_usd") + micro_usd
+    return _within("max_micro_usd", wanted) & _within("allotted_micro_usd", wanted)
+
+
+_COUNTS = (UUID, int, int, int, int, int)
+_reserve_money = PreparedUpdate(
+    lambda goal, calls, commands, tokens, heard, steps, micro_usd: _reserve(
+        *(_affordable(micro_usd), goal, calls, commands, tokens, heard, steps),
+        reserved_micro_usd=F("reserved_micro_usd") + micro_usd,
     ),
-    *(UUID, int, int, int, int),
+    *(*_COUNTS, int),
+)
+# A price that nobody knows: nothing in USD stands in its way only where there is no such limit, or one of tokens beside it.
+_reserve_unpriced = PreparedUpdate(
+    lambda *counts: _reserve(
+        Q(max_micro_usd__isnull=True, allotted_micro_usd__isnull=True) | Q(tokens_limited=True), *counts
+    ),
+    *_COUNTS,
 )
 
 
-def _explain_refusal(run: Run, *, calls: int = 0, commands: int = 0, tokens: int = 0, heard: int = 0) -> None:
+def _explain_refusal(run: Run, asked: Asked, heard: int) -> None:
     budget = Budget.objects.get(goal_id=run.goal_id)
     goal = Goal.objects.only("status", "deadline_at").get(pk=run.goal_id)
     if not budget.open:
         raise Cancelled(f"the goal is {goal.status}: nothing more is begun")
     if goal.deadline_at is not None and goal.deadline_at <= timezone.now():
         raise BudgetExceeded(f"its {budget.max_seconds} seconds are used", cap="seconds")
-    if tokens and budget.messages > heard:
+    if asked.tokens and budget.messages > heard:
         raise Unheard
-    used = Used(
-        calls=budget.calls + calls,
-        tokens=budget.spent_tokens + budget.reserved_tokens + tokens,
-        commands=budget.commands + commands,
-        seconds=0,
-    )
-    over = [name for name in ("calls", "tokens", "commands") if getattr(used, name) > getattr(budget, f"max_{name}")]
-    cap = over[0] if over else "calls"
-    raise BudgetExceeded(_told(budget, cap, tokens), cap=cap)
+    cap = _cap_in_the_way(budget, asked)
+    raise BudgetExceeded(_told(budget, cap, asked), cap=cap)
 
 
-def _told(budget: Budget, cap: str, tokens: int) -> str:
+def _cap_in_the_way(budget: Budget, asked: Asked) -> str:
+    wanted = budget.spent_micro_usd + budget.reserved_micro_usd + asked.micro_usd
+    used = {
+        "calls": (budget.calls + asked.calls, budget.max_calls),
+        "tokens": (budget.spent_tokens + budget.reserved_tokens + asked.tokens, budget.max_tokens),
+        "commands": (budget.commands + asked.commands, budget.max_commands),
+        "steps": (budget.steps + asked.steps, budget.max_steps),
+        "usd": (wanted, budget.max_micro_usd),
+        "team_usd": (wanted, budget.allotted_micro_usd),
+    }
+    over = [name for name, (wants, most) in used.items() if most is not None and wants > most]
+    if not over and asked.tokens and not asked.priced and not budget.tokens_limited and has_usd_limit(budget):
+        return "price"
+    return over[0] if over else "calls"
+
+
+def has_usd_limit(budget: Budget) -> bool:
+    """Of its own, or of its team's month."""
+    return budget.max_micro_usd is not None or budget.allotted_micro_usd is not None
+
+
+def _told(budget: Budget, cap: str, asked: Asked) -> str:
     if cap == "tokens":
         left = budget.max_tokens - budget.spent_tokens - budget.reserved_tokens
-        return f"the next model call may need {tokens} tokens, and {max(left, 0)} of {budget.max_tokens} are left"
+        return f"the next model call may need {asked.tokens} tokens, and {max(left, 0)} of {budget.max_tokens} are left"
+    if cap == "usd":
+        most = budget.max_micro_usd or 0
+        left = most - budget.spent_micro_usd - budget.reserved_micro_usd
+        return f"the next model call may cost {in_usd(asked.micro_usd)}, and {in_usd(max(left, 0))} of {in_usd(most)} are left"
+    if cap == "steps":
+        return f"{budget.steps} of {budget.max_steps} attempts at steps are used"
+    if cap == "price":
+        return UNKNOWN_PRICE
     limits = Limits(budget.max_calls, budget.max_tokens, budget.max_commands, budget.max_seconds)
     return cap_reached(limits, Used(budget.calls, budget.spent_tokens, budget.commands, 0))
 
 
-def _settle(goal_id: Any, reserved: int, used: int) -> None:
-    together([_payment(goal_id, reserved, used)])
+def _stop_overrun(goal_id: Any, reserved: int, billed: int) -> None:
+    """A provider that bills more than was asked for may do so again: a goal with a limit in USD stops, and somebody looks at it."""
+    if has_usd_limit(Budget.objects.get(goal_id=goal_id)):
+        said = f"the provider billed {in_usd(billed)} for a call that could cost {in_usd(reserved)} at most"
+        raise BudgetExceeded(said, cap="overrun")
 
 
-def _payment(goal_id: Any, reserved: int, used: int) -> Statement:
-    """Reserved becomes spent. A provider that bills more than was reserved is booked as overrun too."""
-    return _pay(goal_id, reserved, used, max(used - reserved, 0))
+def _payment(goal_id: Any, reserved: int, used: int, micro: int = 0, billed: int = 0, unpriced: int = 0) -> Statement:
+    """Reserved becomes spent, in tokens and in micro-USD. A provider that bills more than was reserved is booked as overrun too."""
+    tokens = (reserved, used, max(used - reserved, 0))
+    return _pay(goal_id, *tokens, micro, billed, max(billed - micro, 0), unpriced)
 
 
 _pay = PreparedUpdate(
-    lambda goal, reserved, used, over: update_by(
+    lambda goal, reserved, used, over, micro, billed, beyond, unpriced: update_by(
         Budget.objects.filter(pk=goal),
         reserved_tokens=Greatest(F("reserved_tokens") - reserved, 0),
         spent_tokens=F("spent_tokens") + used,
         overrun_tokens=F("overrun_tokens") + over,
+        reserved_micro_usd=Greatest(F("reserved_micro_usd") - micro, 0),
+        spent_micro_usd=F("spent_micro_usd") + billed,
+        overrun_micro_usd=F("overrun_micro_usd") + beyond,
+        unpriced_calls=F("unpriced_calls") + unpriced,
     ),
-    *(UUID, int, int, int),
+    *(UUID, int, int, int, int, int, int, int),
 )

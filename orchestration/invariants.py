@@ -65,6 +65,11 @@ class BudgetFacts:
     commands: int
     reserved: int
     spent: int
+    micro_reserved: int = 0  # 1e-6 USD
+    micro_spent: int = 0
+    micro_overrun: int = 0
+    micro_max: int | None = None
+    micro_allotted: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,8 @@ class CallFacts:
     started_at: datetime
     tokens: int = 0
     reserved: int = 0
+    micro_reserved: int = 0
+    micro_cost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,9 +290,26 @@ def _books(history: History) -> Found:
         ("commands", budget.commands, kinds[CallKind.COMMAND]),
         ("tokens spent", budget.spent, billed + unknown),
         ("tokens reserved", budget.reserved, in_flight),
+        ("micro-USD spent", budget.micro_spent, sum(call.micro_cost for call in history.calls)),
+        (
+            "micro-USD reserved",
+            budget.micro_reserved,
+            sum(call.micro_reserved for call in history.calls if call.status == CallStatus.INTENT),
+        ),
     ):
         if booked != counted:
             yield "budget", f"{name}: {booked} are booked, the journal has {counted}"
+
+
+def _money_kept(history: History) -> Found:
+    """What a provider billed beyond what was asked for is the one thing that nobody can hold back."""
+    budget = history.budget
+    if budget is None:
+        return
+    used = budget.micro_spent + budget.micro_reserved - budget.micro_overrun
+    for name, most in (("its limit", budget.micro_max), ("its allotment", budget.micro_allotted)):
+        if most is not None and used > most:
+            yield "budget", f"{used} micro-USD are spent or reserved, {name} is {most}"
 
 
 def _nothing_after_cancel(history: History) -> Found:
@@ -307,8 +331,9 @@ def _ended_whole(history: History) -> Found:
     left += [f"{open_calls} calls are in flight"] if open_calls else []
     left += [f"{history.goal.asks} approvals or questions wait"] if history.goal.asks else []
     budget = history.budget
-    if budget is not None and (budget.reserved or budget.open):
-        left.append(f"{budget.reserved} tokens are reserved, its gate is {'open' if budget.open else 'shut'}")
+    if budget is not None and (budget.reserved or budget.micro_reserved or budget.open):
+        held = f"{budget.reserved} tokens and {budget.micro_reserved} micro-USD"
+        left.append(f"{held} are reserved, its gate is {'open' if budget.open else 'shut'}")
     yield from (("goal", detail) for detail in left)
 
 
@@ -367,6 +392,7 @@ INVARIANTS = {
     "dependencies_in_base": Rule("a step begins only when what it depends on is in its base", _dependencies_in_base),
     "paid_once": Rule("a recorded answer is never bought twice; repeated calls ≤ losses and give-backs", _paid_once),
     "books_agree": Rule("what is booked is what the journal says", _books),
+    "money_kept": Rule("no more USD are spent or reserved than a goal may, but for what was overbilled", _money_kept),
     "cancel_closes": Rule("no call is begun after cancel was asked for", _nothing_after_cancel),
     "ended_whole": Rule("an ended goal has nothing open, nothing live and nothing reserved", _ended_whole),
     "one_selected": Rule(

@@ -12,7 +12,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from django.db import connection
@@ -28,9 +28,11 @@ from .budget import estimate_tokens
 from .hotpath import Position, Spent
 from .mail import Mail
 from .models import Artifact, Call, Run
+from .pricing import Price
+from .selectors.prices import price_of
 from .services.breaking import heard_from
 from .services.journaling import note_divergence, note_take_over
-from .states import CallKind, CallStatus
+from .states import CallKind, CallStatus, RunKind
 
 T = TypeVar("T")
 
@@ -43,6 +45,19 @@ class Checkpoints(Protocol):
 
     def restore(self, commit: str, bundle: bytes) -> None:
         """The tree as it was at `commit`; an empty commit means as the run began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stake:
+    """What is reserved for a call: the most that it may use. `price` None: nobody knows what it costs (a command costs nothing)."""
+
+    tokens: int = 0
+    price: Price | None = None
+    micro_usd: int = 0
+
+    @property
+    def money(self) -> dict[str, Any]:
+        return {"price": self.price, "micro_usd": self.micro_usd}
 
 
 class Journal:
@@ -91,32 +106,40 @@ class Journal:
         return None
 
     def live(
-        self, kind: CallKind, request_hash: str, request: Mapping[str, Any], tokens: int, call: Callable[[], T]
+        self, kind: CallKind, request_hash: str, request: Mapping[str, Any], stake: Stake, call: Callable[[], T]
     ) -> tuple[int, T]:
         """Intent, then the call itself without a connection; the caller settles. A broken call is settled here."""
         self.active.check()
-        pk = hotpath.begin_call(self.run, self.at, kind, request_hash, request, tokens, self.mail.heard)
+        tokens, money = stake.tokens, stake.money
+        begun = (self.run, self.at, kind, request_hash, request, tokens, self.mail.heard)
+        pk = hotpath.begin_call(*begun, **money, steps=int(self._begins_step(kind)))
         release_connection()
         try:
             return pk, call()
         except Cancelled as error:
-            hotpath.lose_call(self.run, pk, tokens, str(error))
+            hotpath.lose_call(self.run, pk, tokens, str(error), **money)
             raise (self.active.stopped() if self.active.stop_reason else error) from error
         except (SandboxBusy, SandboxLost) as error:
-            hotpath.lose_call(self.run, pk, tokens, str(error))  # the same run makes it again, at this place
+            hotpath.lose_call(self.run, pk, tokens, str(error), **money)  # the same run makes it again, at this place
             raise
         except AgentError as error:
             said = storable(str(error))[:2000]
             if error.billed:
-                hotpath.lose_call(self.run, pk, tokens, said)
+                hotpath.lose_call(self.run, pk, tokens, said, **money)
             else:
-                hotpath.settle_call(self.run, pk, reserved=tokens, status=CallStatus.FAILED, error=said)
+                hotpath.settle_call(self.run, pk, reserved=tokens, **money, status=CallStatus.FAILED, error=said)
             raise
         except BaseException as error:
-            hotpath.lose_call(self.run, pk, tokens, type(error).__name__)
+            hotpath.lose_call(self.run, pk, tokens, type(error).__name__, **money)
             raise
         finally:
             release_connection()
+
+    def _begins_step(self, kind: CallKind) -> bool:
+        """The first model call of an attempt at a step, also when whoever was to make it was lost before."""
+        if kind != CallKind.LLM or self.run.kind != RunKind.STEP or self.at.turn != 1:
+            return False
+        return self.run.fence == 1 or not Call.objects.filter(run_id=self.run.pk, kind=CallKind.LLM).exists()
 
     def checkpoint(self) -> dict[str, Any]:
         """Columns of a Call that say where the tree stands after it; the bundle is stored before they are written."""
@@ -183,11 +206,11 @@ class _JournaledLLM:
         if known := journal.replay(Position(journal.at.turn + 1, 0), request_hash):
             self._told = len(request.messages)
             return _completion_from_json(known.answer or {})
-        tokens = estimate_tokens(len(json.dumps(whole).encode()), request.max_tokens or self.max_tokens)
+        stake = self._stake(whole, request)
         provider = getattr(self._port, "provider", "")
         added = {"messages": whole["messages"][self._told :], "told": self._told, "model": self.model}
         with journal.active.closing(self._port.abort):
-            pk, answer = journal.live(CallKind.LLM, request_hash, added, tokens, lambda: self._port.complete(request))
+            pk, answer = journal.live(CallKind.LLM, request_hash, added, stake, lambda: self._port.complete(request))
         self._told = len(request.messages)
         answer = _completion_from_json(storable_json(_completion_as_json(answer)))
         used, whose = answer.usage, {"provider": provider} if provider else {}
@@ -195,7 +218,8 @@ class _JournaledLLM:
             journal.run,
             pk,
             spent=Spent(used.prompt, used.completion, used.cached),
-            reserved=tokens,
+            reserved=stake.tokens,
+            **stake.money,
             answer=_completion_as_json(answer),
             model=answer.model[:200],
             **whose,
@@ -203,6 +227,13 @@ class _JournaledLLM:
         heard_from(self.dependency)
         release_connection()
         return answer
+
+    def _stake(self, whole: Mapping[str, Any], request: CompletionRequest) -> Stake:
+        """The prompt by its size, the answer by its limit; in money at the price of now."""
+        answer = request.max_tokens or self.max_tokens
+        tokens = estimate_tokens(len(json.dumps(whole).encode()), answer)
+        price = price_of(self.dependency, request.model or self.model, self._journal.run.goal.team_id)
+        return Stake(tokens, price, price.worst(tokens, answer) if price else 0)
 
     def abort(self) -> None:
         self._port.abort()
@@ -224,7 +255,7 @@ class _JournaledSandbox:
         if known := journal.replay(_next(journal.at), request_hash):
             return CommandResult(**(known.answer or {}))
         with journal.active.closing(self._port.close):
-            pk, result = journal.live(CallKind.COMMAND, request_hash, said, 0, lambda: self._port.run(command))
+            pk, result = journal.live(CallKind.COMMAND, request_hash, said, Stake(), lambda: self._port.run(command))
             checkpoint = journal.checkpoint()
         output = {}
         if result.whole:

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 MICRO = 1_000_000
-MOST_USD = Decimal(10**9)
+MOST_USD = Decimal(10**8)
 ANY = "*"
 TOLD = ("input", "cached", "output", "source")
 
@@ -80,7 +80,7 @@ def _named(pattern: str) -> tuple[bool, int]:
 def provider_of(dependency: str) -> str:
     """The server's name in `model M at URL`: host, and the port where one is given. Empty: no server at all."""
     address = dependency.rpartition(" at ")[2]
-    return address.partition("://")[2].partition("/")[0].lower()
+    return address.partition("://")[2].partition("/")[0].rpartition("@")[2].lower()
 
 
 def price_from(told: Mapping[str, str] | None) -> Price | None:
@@ -118,6 +118,16 @@ def in_usd(micro: int | None) -> str:
     if micro % 10_000 == 0 or abs(micro) >= 10 * MICRO:
         return f"{value:,.2f} USD"
     return f"{value.normalize():,f} USD"
+
+
+def as_text(micro: int | None) -> str | None:
+    """An amount in USD as JSON has it."""
+    return None if micro is None else f"{Decimal(micro) / MICRO:.6f}"
+
+
+def amount(text: str) -> str:
+    """The same in words."""
+    return in_usd(int(Decimal(text) * MICRO))
 
 
 def known_usd(micro: int | None, unpriced: int = 0) -> str:

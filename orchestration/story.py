@@ -15,6 +15,7 @@ from django.utils import timezone
 from .cancelling import may_force, unconfirmed
 from .errors import BadInput, NotFound
 from .models import Approval, Budget, Call, Check, Event, Goal, Plan, Question, Review, Rollout, Run, Step, Worker
+from .pricing import as_text, known_usd
 from .proof import Proof
 from .replans import replan_report
 from .selectors.cancelling import cancel_proof, stopping_since
@@ -181,7 +182,7 @@ def cancel(goal: Goal) -> dict[str, Any] | None:
 
 
 def cost(goal: Goal) -> dict[str, Any]:
-    """What was used, of what was allowed. The price in money is unknown until models have prices: never shown as 0."""
+    """What was used, of what was allowed. What nobody knows the price of is not in `usd`: it is never shown as 0."""
     budget = Budget.objects.get(goal=goal)
     calls = Call.objects.filter(run__goal=goal, kind=CallKind.LLM)
     sums = calls.aggregate(
@@ -198,13 +199,19 @@ def cost(goal: Goal) -> dict[str, Any]:
         "max_tokens",
         "max_commands",
         "max_seconds",
+        "steps",
+        "max_steps",
+        "unpriced_calls",
     )
+    money = {f"{name}_usd": as_text(getattr(budget, f"{name}_micro_usd")) for name in ("max", "reserved", "overrun")}
     return {
         **{name: getattr(budget, name) for name in names},
         **{f"{name}_tokens": value or 0 for name, value in sums.items()},
         "unknown_calls": unknown["n"],
         "unknown_tokens": unknown["tokens"] or 0,
-        "usd": None,
+        **money,
+        "usd": None if budget.unpriced_calls and not budget.spent_micro_usd else as_text(budget.spent_micro_usd),
+        "price": known_usd(budget.spent_micro_usd, budget.unpriced_calls),
     }
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .handover import go_on, open_questions
+from .handover import go_on, money_lines, open_questions, raises
 from .replans import what_changed
 from .role_models import as_lines
 from .states import TERMINAL_GOAL
@@ -66,8 +66,8 @@ def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     elif told["why"] and told["status"] not in TERMINAL_GOAL:
         yield f"  {plain(told['why'], 1000)}"
     if told["paused_cap"]:
-        yield f"  paused at its limit of {told['paused_cap']}; go on with:"
-        yield f"    manage.py goal resume {told['id'][:8]} --max-{told['paused_cap']} N"
+        yield f"  paused at its limit of {told['paused_cap']}; go on with:" if raises(told) else "  go on with:"
+        yield f"    manage.py goal resume {told['id'][:8]}{raises(told)}"
     yield from _decisions(told, paint)
     yield from _questions(told, paint)
     if told["stuck"]:
@@ -234,7 +234,7 @@ def _cost(cost: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         yield f"  {cost['unknown_calls']} call(s) with unknown outcome count as spent ({cost['unknown_tokens']} tokens)"
     if cost["overrun_tokens"]:
         yield f"  the provider billed {cost['overrun_tokens']} tokens more than were reserved"
-    yield "  price: unknown (no prices are set)" if cost["usd"] is None else f"  price: {cost['usd']} USD"
+    yield from (f"  {line}" for line in money_lines(cost))
 
 
 def _open(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:

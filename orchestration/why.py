@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .pricing import usd
 from .states import GoalStatus
 
 CAP_WORDS = {"calls": "model calls", "tokens": "tokens", "commands": "commands", "seconds": "seconds"}
+CAP_WORDS |= {"steps": "attempts at steps", "usd": "USD"}
+NO_LIMIT_OF_ITS_OWN = frozenset({"overrun", "price", "team_usd"})
 LONGEST = 400
 
 
@@ -136,6 +139,11 @@ def _awaiting(facts: Facts) -> str:
 
 
 def _paused(facts: Facts) -> str:
+    if facts.paused_cap in NO_LIMIT_OF_ITS_OWN:
+        return f"{_sentence(facts.reason)} Its work is kept: resume it when that is settled."
+    if facts.paused_cap == "usd":
+        figures = f" ({usd(facts.used)} of {usd(facts.limit)} USD are spent)"
+        return f"It reached its limit of USD{figures}. Its work is kept: resume it with a higher limit."
     if facts.paused_cap:
         words = CAP_WORDS.get(facts.paused_cap, facts.paused_cap)
         figures = f" ({facts.used:,} of {facts.limit:,} are used)" if facts.limit else ""

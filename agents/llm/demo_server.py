@@ -167,17 +167,18 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def completion(request: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    """A message as a chat completion; tokens are counted as a quarter of the characters."""
+    """A message as a chat completion; tokens are counted as a quarter of the characters, unless it names its `usage`."""
     calls = [
         {"id": f"call_{len(request['messages'])}_{n}", "type": "function", "function": dict(call)}
         for n, call in enumerate(said["tool_calls"])
     ]
     prompt, answered = len(json.dumps(request["messages"])) // 4, (len(said["content"]) + len(json.dumps(calls))) // 4
+    usage = {"prompt_tokens": prompt, "completion_tokens": answered, "total_tokens": prompt + answered}
     message = {"role": "assistant", "content": said["content"], **({"tool_calls": calls} if calls else {})}
     return {
         "id": f"chat-{len(request['messages'])}",
         "object": "chat.completion",
         "model": MODEL,
         "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if calls else "stop"}],
-        "usage": {"prompt_tokens": prompt, "completion_tokens": answered, "total_tokens": prompt + answered},
+        "usage": usage | said.get("usage", {}),
     }

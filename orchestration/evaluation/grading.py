@@ -37,7 +37,7 @@ def grade(provider: SandboxProvider, case: Case, goal: Goal) -> Found:
         calls=cost["calls"],
         tokens=cost["spent_tokens"],
         retries=_retries(goal),
-        usd=None if cost["usd"] is None else float(cost["usd"]),
+        usd=None if cost["usd"] is None or cost["unpriced_calls"] else float(cost["usd"]),
         reason=failed or ("" if said_done else goal.reason or goal.stuck),
     )
 

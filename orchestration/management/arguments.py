@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from orchestration.budget import ALL_NAMES
 from orchestration.diversity import HINTS, parse
 from orchestration.policies import ON_EXPIRY, POLICIES
 from orchestration.services import VERDICTS
@@ -16,7 +17,7 @@ HELP = (
     "Submit goals, follow them, and take their results. "
     "Exit codes: 0 ok, 1 error, 2 usage, 3 goal failed, 4 needs a person, 124 timeout, 130 Ctrl-C."
 )
-LIMITS = {"max_calls": "calls", "max_tokens": "tokens", "max_commands": "commands", "max_seconds": "seconds"}
+LIMITS = {f"max_{name}": name for name in ALL_NAMES}
 
 
 def add_subcommands(parser: CommandParser) -> None:
@@ -136,14 +137,18 @@ def add_subcommands(parser: CommandParser) -> None:
     applied.add_argument("--print", action="store_true", help="print the patch instead")
     for parser_of in (submit, retry, resume, follow):
         parser_of.add_argument("--watch", action="store_true", help="follow it until it has ended")
-        for name, limit in LIMITS.items():
-            parser_of.add_argument(
-                f"--{name.replace('_', '-')}", type=int, metavar="N", help=f"the goal's own limit of {limit}"
-            )
+        add_limits(parser_of)
     for parser_of in (submit, retry, resume, follow, watch):
         parser_of.add_argument(
             "--timeout", type=float, metavar="SECONDS", help="stop watching after so long (exit code 124)"
         )
+
+
+def add_limits(parser: argparse.ArgumentParser | CommandParser) -> None:
+    """The goal's own limits: each a whole number, but the amount in USD."""
+    for name, limit in LIMITS.items():
+        kind: dict[str, Any] = {"metavar": "USD"} if limit == "usd" else {"type": int, "metavar": "N"}
+        parser.add_argument(f"--{name.replace('_', '-')}", **kind, help=f"the goal's own limit of {ALL_NAMES[limit]}")
 
 
 def add_variety(parser: argparse.ArgumentParser | CommandParser) -> None:
@@ -312,7 +317,7 @@ def _index(text: str) -> int:
     return int(text)
 
 
-def limits_of(options: dict[str, Any]) -> dict[str, int]:
+def limits_of(options: dict[str, Any]) -> dict[str, Any]:
     return {limit: options[name] for name, limit in LIMITS.items() if options.get(name) is not None}
 
 

@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 
 from orchestration.states import MissedPolicy, OverlapPolicy, Strategy
 
-from .arguments import LIMITS, add_approval, add_models, add_team, add_variety, approval_of, limits_of
+from .arguments import add_approval, add_limits, add_models, add_team, add_variety, approval_of, limits_of
 
 HELP = "Goals that come back by the calendar. celery-beat ticks them (manage.py up runs it). Exit codes: 0 ok, 1 error, 2 usage."
 
@@ -40,8 +40,7 @@ def add_subcommands(parser: CommandParser) -> None:
     add.add_argument("--allow-check-edits", action="store_true")
     add_approval(add)
     add.add_argument("--owner", default="", metavar="USER", help="whose goals they are in the panel")
-    for name, limit in LIMITS.items():
-        add.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help=f"each goal's limit of {limit}")
+    add_limits(add)
     for verb, words in (
         ("run", "A goal of it now, whatever its times say."),
         ("pause", "Submit nothing until it is resumed."),

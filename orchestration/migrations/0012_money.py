@@ -5,6 +5,11 @@ import django.utils.timezone
 from django.db import migrations, models
 
 
+def what_was_before_has_no_price(apps, schema_editor):
+    """Nobody knows what the calls of the past have cost, and unknown is not 0."""
+    apps.get_model("orchestration", "Budget").objects.filter(calls__gt=0).update(unpriced_calls=models.F("calls"))
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -125,4 +130,5 @@ class Migration(migrations.Migration):
             model_name='teammonth',
             constraint=models.UniqueConstraint(fields=('team', 'month'), name='team_month_unique'),
         ),
+        migrations.RunPython(what_was_before_has_no_price, migrations.RunPython.noop),
     ]

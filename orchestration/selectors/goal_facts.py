@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 from django.utils import timezone
 
+from ..budget import COLUMNS
 from ..models import Approval, Breaker, Check, Event, Goal, Question, Review, Rollout, Run, Worker
 from ..states import LIVE_RUN, ApprovalStatus, GoalStatus, QuestionStatus, RunStatus
 from ..why import Facts, LiveRun
@@ -36,7 +37,7 @@ def facts_of(
         stuck=goal.stuck,
         paused_cap=cap,
         used=_used(goal, cap),
-        limit=getattr(goal.budget, f"max_{cap}", 0) if cap else 0,
+        limit=getattr(goal.budget, COLUMNS[cap], 0) or 0 if cap in COLUMNS else 0,
         verified=goal.verified,
         checks=len(ended),
         passed=sum(after.passed for _, after in ended),
@@ -122,7 +123,11 @@ def _outage(breaker: Breaker | None) -> str:
 def _used(goal: Goal, cap: str) -> int:
     if cap == "seconds":
         return int((timezone.now() - goal.started_at).total_seconds()) if goal.started_at else 0
-    return int({"tokens": goal.budget.spent_tokens}.get(cap, getattr(goal.budget, cap, 0) if cap else 0))
+    return int(
+        {"tokens": goal.budget.spent_tokens, "usd": goal.budget.spent_micro_usd}.get(
+            cap, getattr(goal.budget, cap, 0) if cap else 0
+        )
+    )
 
 
 def _person(by: str) -> str:

@@ -22,6 +22,7 @@ from ..invariants import (
     StepFacts,
 )
 from ..models import Approval, Budget, Call, Event, Goal, Occurrence, Question, Review, Rollout, Run, Step
+from ..pricing import MICRO
 from ..states import ApprovalStatus, QuestionStatus, RunStatus
 
 AT_ONCE = 50  # goals in one snapshot: on SQLite it keeps writers waiting
@@ -78,7 +79,7 @@ def _calls(ids: Sequence[Any]) -> QuerySet[Call]:
     """Without what was said: prompts and answers are large."""
     told = ("run__goal_id", "turn", "index", "kind", "status", "fence", "started_at", "reserved_tokens")
     calls = Call.objects.filter(run__goal__in=ids).select_related("run").order_by("pk")
-    return calls.only(*told, "prompt_tokens", "completion_tokens")
+    return calls.only(*told, "prompt_tokens", "completion_tokens", "reserved_micro_usd", "cost")
 
 
 def _by_goal(rows: Iterable[Any], path: str, facts: Any) -> dict[Any, list[Any]]:
@@ -109,7 +110,18 @@ def _goal(goal: Goal, age: timedelta, asks: int) -> GoalFacts:
 def _budget(row: Budget | None) -> BudgetFacts | None:
     if row is None:
         return None
-    return BudgetFacts(row.open, row.calls, row.commands, row.reserved_tokens, row.spent_tokens)
+    return BudgetFacts(
+        row.open,
+        row.calls,
+        row.commands,
+        row.reserved_tokens,
+        row.spent_tokens,
+        micro_reserved=row.reserved_micro_usd,
+        micro_spent=row.spent_micro_usd,
+        micro_overrun=row.overrun_micro_usd,
+        micro_max=row.max_micro_usd,
+        micro_allotted=row.allotted_micro_usd,
+    )
 
 
 def _rollout(row: Rollout) -> RolloutFacts:
@@ -128,7 +140,8 @@ def _run(row: Run, now: datetime) -> RunFacts:
 def _call(row: Call) -> CallFacts:
     billed = row.prompt_tokens + row.completion_tokens
     at = (row.run_id, row.turn, row.index)
-    return CallFacts(*at, row.kind, row.status, row.fence, row.started_at, billed, row.reserved_tokens)
+    money = (row.reserved_micro_usd or 0, int((row.cost or 0) * MICRO))
+    return CallFacts(*at, row.kind, row.status, row.fence, row.started_at, billed, row.reserved_tokens, *money)
 
 
 def _event(row: Event) -> EventFacts:

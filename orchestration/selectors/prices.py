@@ -6,6 +6,7 @@ The public ones are loaded at the first question that needs them: they are 27 MB
 from __future__ import annotations
 
 import ipaddress
+import logging
 import time
 from datetime import datetime
 from decimal import Decimal
@@ -17,6 +18,7 @@ from django.utils import timezone
 from ..models import ModelPrice
 from ..pricing import Offer, Price, best, provider_of
 
+log = logging.getLogger(__name__)
 FRESH = 30.0  # seconds for which a process believes what it read of the table
 PUBLIC = "genai-prices"
 
@@ -67,12 +69,14 @@ def _public(provider: str, model: str, day: str) -> Price | None:
             provider_api_url=f"https://{provider}/",
             genai_request_timestamp=datetime.fromisoformat(f"{day}T00:00:00+00:00"),
         ).model_price
-    except (LookupError, ValueError):
+    except LookupError:
         return None
-    ours, theirs = _highest(found.input_mtok), _highest(found.output_mtok)
+    except Exception:  # whatever breaks there, a call's price is unknown, and the call is made
+        log.warning("genai-prices could not be asked for %s at %s", model, provider, exc_info=True)
+        return None
+    ours, theirs, kept = (_highest(getattr(found, f"{name}_mtok")) for name in ("input", "output", "cache_read"))
     if ours is None or theirs is None:
         return None
-    kept = _highest(found.cache_read_mtok)
     return Price(ours, ours if kept is None else kept, theirs, PUBLIC)
 
 

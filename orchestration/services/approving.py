@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from agents.contracts import PlanDraft
 
-from ..errors import BadInput, IllegalMove, NotAllowed, NotFound, StaleApproval
+from ..errors import BadInput, IllegalMove, NotFound, StaleApproval
 from ..models import Approval, Goal, Plan, Rollout, Step
 from ..policies import ApprovalPolicy, Scope, StepAsks, policy_of, reasons_to_ask, scope_from, scope_of
 from ..states import FINISHED_STEP, ApprovalStatus, GoalStatus, RolloutStatus
@@ -25,10 +25,10 @@ from ..transitions import Change, locked, repeatable
 from .advancing import advance
 from .cleaning import clean_line
 from .controlling import pause_goal
+from .eyes import refuse_two_eyes, requester
 from .planning import edited
 
 SHORTEST_HASH = 8
-NOBODY = frozenset({"", "shell", "engine", "housekeeper"})  # no person's name
 # What a goal will cost at most in USD; None: nobody knows. There may be no forecast in this installation at all.
 forecast: Callable[[Goal, Plan], Decimal | None] | None = None
 
@@ -65,7 +65,7 @@ def ask_about(change: Change, plan: Plan) -> Approval | None:
     asks = reasons_to_ask(policy, scope, approved[-1] if approved else None) if policy.asks else []
     if not asks and (not goal.plan_only or approved):
         return None
-    approval = _ask(change, plan, policy, asks, scope, [_requester(goal)])
+    approval = _ask(change, plan, policy, asks, scope, [requester(goal)])
     change.move(Rollout.objects.get(pk=plan.rollout_id), RolloutStatus.AWAITING_APPROVAL)
     return approval
 
@@ -119,10 +119,6 @@ def _approved(plan: Plan) -> list[Scope]:
     return [*scopes, whole]
 
 
-def _requester(goal: Goal) -> str:
-    return goal.submitted_by.get_username() if goal.submitted_by is not None else goal.origin
-
-
 # ---- deciding
 
 
@@ -150,7 +146,7 @@ def _decide(approval_id: Any, sha256: str, to: ApprovalStatus, by: str, reason: 
             return Decision(approval, first=False)
         _refuse_late(change.goal, approval)
         if to == ApprovalStatus.APPROVED and approval.four_eyes:
-            _refuse_two_eyes(approval, by, reason)
+            refuse_two_eyes(by, approval.requesters, reason, what="plan", verb="approve")
         if to == ApprovalStatus.REJECTED and not reason:
             raise BadInput("say in a few words why it is rejected: the planner is told")
         change.move(approval, to, by=by, reason=reason, data={"sha256": approval.plan_sha256})
@@ -182,15 +178,6 @@ def _refuse_another_plan(approval: Approval, sha256: str) -> None:
 def _refuse_late(goal: Goal, approval: Approval) -> None:
     if approval.status != ApprovalStatus.WAITING or goal.is_terminal or goal.cancelled_at is not None:
         raise IllegalMove(f"goal {goal.short_id} is {goal.status}; nothing is left to decide about its plan")
-
-
-def _refuse_two_eyes(approval: Approval, by: str, reason: str) -> None:
-    if by in NOBODY:
-        raise NotAllowed("four eyes are wanted here, and the shell has no name: approve it in the panel or by the API")
-    if by in approval.requesters:
-        raise NotAllowed(f"four eyes are wanted here: {by} wanted this plan, so somebody else must approve it")
-    if not reason:
-        raise BadInput("four eyes are wanted here: say in a few words why you approve it")
 
 
 def _give_time_back(goal: Goal, approval: Approval) -> None:

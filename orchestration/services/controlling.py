@@ -10,17 +10,22 @@ from django.conf import settings
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from ..budget import Limits
+from ..budget import ALL_NAMES, COLUMNS
 from ..cancelling import FORCE_AFTER, may_force
 from ..errors import BadInput, IllegalMove
 from ..hotpath import lose_abandoned_calls
 from ..models import Budget, Goal, Run
+from ..pricing import in_usd, micro_usd, usd
 from ..selectors.cancelling import cancel_proof
 from ..states import GoalStatus, RolloutStatus, RunStatus
 from ..transitions import Change, locked, repeatable
 from .advancing import advance
 from .cleaning import clean_line
+from .eyes import refuse_raise_by_two_eyes
 
+GO_ON_AS_THEY_ARE = frozenset(
+    {"overrun", "price", "team_usd"}
+)  # no limit of the goal that could be raised is the reason
 WHY_PAUSED = "the goal reached its limit of {cap}: {reason}"
 
 
@@ -103,44 +108,72 @@ def _stop_what_goes_on(change: Change, reason: str) -> Goal:
 
 
 @repeatable
-def resume_goal(goal_id: Any, *, limits: Mapping[str, int] | None = None, by: str = "shell", reason: str = "") -> Goal:
-    """Go on after a pause; a person may raise limits here (calls, tokens, commands, seconds: the new totals)."""
+def resume_goal(goal_id: Any, *, limits: Mapping[str, Any] | None = None, by: str = "shell", reason: str = "") -> Goal:
+    """Go on after a pause; a person may raise limits here (calls, tokens, commands, seconds, steps, usd: the new totals).
+
+    Where four eyes are wanted, whoever asked for the goal may not raise them.
+    """
     reason = clean_line(reason, "the reason", 500)
     with locked(goal_id, by=by) as change:
         goal = change.goal
         if goal.status != GoalStatus.PAUSED:
             raise IllegalMove(f"goal {goal.short_id} is {goal.status}; only a paused goal can be resumed")
         raised = _raise_limits(goal, limits or {})
+        if raised:
+            refuse_raise_by_two_eyes(goal, by, reason)
         cap = goal.paused_cap
-        if cap and cap not in raised:
+        if cap and cap not in raised and cap not in GO_ON_AS_THEY_ARE:
             raise BadInput(f"goal {goal.short_id} paused at its limit of {cap}: resume it with a higher one")
         if "seconds" in raised:
             started = goal.started_at or timezone.now()
             Goal.objects.filter(pk=goal.pk).update(deadline_at=started + timedelta(seconds=raised["seconds"]))
         change.move(
-            goal, GoalStatus.QUEUED, reason=reason, paused_cap="", finishes_running=False, data={"limits": raised}
+            goal,
+            GoalStatus.QUEUED,
+            reason=reason,
+            paused_cap="",
+            finishes_running=False,
+            data={"limits": _told(raised)},
         )
         Goal.objects.filter(pk=goal.pk).update(
             reason=""
         )  # why it paused is over, and why it goes on is among the events
         goal.reason = ""
         advance(change)
-        higher = {f"max_{name}": value for name, value in raised.items()}
+        higher = {COLUMNS[name]: value for name, value in raised.items()}
+        if "tokens" in raised:
+            higher["tokens_limited"] = True
         Budget.objects.filter(goal=goal).update(open=not goal.is_gated, **higher)
         for run in Run.objects.filter(goal=goal, status=RunStatus.QUEUED):
             change.wake(run)
         return goal
 
 
-def _raise_limits(goal: Goal, limits: Mapping[str, int]) -> dict[str, int]:
+def _raise_limits(goal: Goal, limits: Mapping[str, Any]) -> dict[str, int]:
+    """The new totals, an amount in micro-USD."""
     budget = Budget.objects.get(goal=goal)
-    if unknown := sorted(set(limits) - set(Limits.__dataclass_fields__)):
-        raise BadInput(f"unknown limits {unknown}; there are {', '.join(Limits.__dataclass_fields__)}")
-    for name, value in limits.items():
-        present = getattr(budget, f"max_{name}")
-        if not isinstance(value, int) or value <= present:
-            raise BadInput(f"the limit of {name} is {present}; to go on it must be raised, and {value!r} does not")
-    return dict(limits)
+    if unknown := sorted(set(limits) - set(ALL_NAMES)):
+        raise BadInput(f"unknown limits {unknown}; there are {', '.join(ALL_NAMES)}")
+    return {name: _higher(goal, budget, name, value) for name, value in limits.items()}
+
+
+def _higher(goal: Goal, budget: Budget, name: str, given: Any) -> int:
+    try:
+        value = micro_usd(given) if name == "usd" else given
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    first = name == "tokens" and goal.paused_cap == "price"  # its first limit of tokens, beside one in USD
+    present = budget.spent_tokens if first else getattr(budget, COLUMNS[name])
+    if present is None:
+        raise BadInput(f"goal {goal.short_id} has no limit of {ALL_NAMES[name]}, so there is none to raise")
+    if not isinstance(value, int) or isinstance(value, bool) or value <= present:
+        is_now = in_usd(present) if name == "usd" else str(present)
+        raise BadInput(f"the limit of {name} is {is_now}; to go on it must be raised, and {given!r} does not")
+    return value
+
+
+def _told(raised: Mapping[str, int]) -> dict[str, Any]:
+    return {name: str(usd(value)) if name == "usd" else value for name, value in raised.items()}
 
 
 @repeatable

@@ -22,7 +22,7 @@ LONGEST_PACKET = 20_000
 
 @repeatable
 def follow_up(
-    goal_id: Any, text: str, *, by: Any = None, name: str = "shell", limits: Mapping[str, int] | None = None
+    goal_id: Any, text: str, *, by: Any = None, name: str = "shell", limits: Mapping[str, Any] | None = None
 ) -> Goal:
     """A goal that begins where this one ended. From its result branch as that is when the work begins, so what a person has pushed
     there comes along; without a branch from its commit.

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from ..budget import Limits
 from ..errors import BadInput
 from ..models import ModelPrice, Team
+from ..pricing import provider_of
 from ..selectors import prices
 from ..transitions import repeatable
 from .cleaning import clean_line, shown
 
+VENICE = "https://api.venice.ai/api/v1"  # where its key leads when no address is given
 MOST = Decimal(1_000_000)
 
 
@@ -47,6 +53,33 @@ def set_price(
         )
         transaction.on_commit(prices.table.forget)
     return made
+
+
+def refuse_unknown_price(limits: Limits, team: Team, models: Sequence[str] = ()) -> None:
+    """A limit in USD cannot be kept while nobody knows what the model costs, unless one of tokens stands beside it. Raises BadInput.
+
+    Here it can only be seen where the model is known before the work begins; else the goal pauses at its first call.
+    """
+    if limits.micro_usd is None or limits.tokens_limited:
+        return
+    for dependency, model in _models_here(models):
+        if prices.price_of(dependency, model, team.pk) is None:
+            provider = provider_of(dependency)
+            raise BadInput(
+                f"nobody knows the price of {shown(model)} at {provider}, so a limit in USD cannot be kept alone: give a limit of "
+                "tokens beside it (--max-tokens), or set the price: "
+                f"manage.py price set {shlex.quote(model)} --provider {provider} --input … --output …"
+            )
+
+
+def _models_here(others: Sequence[str]) -> list[tuple[str, str]]:
+    """What the settings of this machine name, and what the rollouts ask for instead: (how it names itself, model)."""
+    env = settings.LLM_ENVIRONMENT
+    address = env.get("LLM_BASE_URL", "").strip() or (VENICE if env.get("VENICE_API_KEY") else "")
+    named = env.get("LLM_MODEL", "").strip()
+    if not address or not named:
+        return []
+    return [(f"model {named} at {address}", model) for model in dict.fromkeys((named, *filter(None, others)))]
 
 
 def _model(model: str) -> str:

@@ -26,7 +26,7 @@ def retry_goal(
     goal_id: Any,
     *,
     by: str = "shell",
-    limits: Mapping[str, int] | None = None,
+    limits: Mapping[str, Any] | None = None,
     from_step: int | None = None,
     rollout: int | None = None,
 ) -> Goal:

@@ -23,6 +23,7 @@ from .advancing import advance
 from .cleaning import clean_checks, clean_context, clean_hidden, clean_line, clean_text, shown
 from .modelling import Given, models_for
 from .planning import add_plan
+from .prices import refuse_unknown_price
 from .repositories import Named, clean_script, clean_toolchain, find_place, name_repository
 from .teams import default_team, team_to
 
@@ -79,7 +80,7 @@ def submit_goal(
     ref: str = "",
     checks: Sequence[str] = (),
     hidden_checks: Sequence[str] = (),
-    limits: Mapping[str, int] | None = None,
+    limits: Mapping[str, Any] | None = None,
     rollouts: int = 1,
     strategy: str = Strategy.EARLY_TERMINATION,
     diversity: Sequence[Mapping[str, Any]] = (),
@@ -104,6 +105,7 @@ def submit_goal(
     `diversity`: how the rollouts differ, one after the other: hint, temperature, model. `stagger`: each starts so many seconds after
     the one before, or once that has ended without a verified success.
     `role_models`: who thinks for it, by role (`role_models`): a mapping, or lines as they are typed; else as its team does.
+    `limits`: lower ones of calls, tokens, commands and seconds; of steps (attempts at them) and `usd`, if there are to be any.
     `team`: whose it is (a row, a name or an id); by default the submitter's only one, else the repository's.
     `repo`: a registered repository (its row, id or path), or a folder below REPO_ROOTS. `allow_repo`: the submitter named it on their
     own command line, so it may be any folder; only then may `setup` and `toolchain` be given. Raises BadInput with what is wrong
@@ -129,6 +131,7 @@ def submit_goal(
         plan_only=bool(plan_only),
         origin=origin,
     )
+    refuse_unknown_price(wish.limits, wish.team, [own.model for own in wish.diversity])
     if (setup or toolchain) and not (allow_repo and repo):
         raise BadInput(
             "setup commands and toolchains belong to a repository that is named by its owner: give --repo too"
@@ -206,6 +209,9 @@ def _submit(
 def add_budget(goal: Goal, limits: Limits) -> None:
     Budget.objects.create(
         goal=goal,
+        max_steps=limits.steps,
+        max_micro_usd=limits.micro_usd,
+        tokens_limited=limits.tokens_limited,
         max_calls=limits.calls,
         max_tokens=limits.tokens,
         max_commands=limits.commands,
@@ -223,13 +229,13 @@ def add_rollouts(goal: Goal) -> None:
 # ---- limits and choices
 
 
-def check_limits(given: Mapping[str, int] | None) -> dict[str, int]:
-    """Limits that somebody gave, once they are known to be possible."""
+def check_limits(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Limits that somebody gave, once they are known to be possible; an amount in USD as a text."""
     limits_within(given)
-    return dict(given or {})
+    return {name: str(value) if name == "usd" else value for name, value in (given or {}).items()}
 
 
-def limits_within(given: Mapping[str, int] | None) -> Limits:
+def limits_within(given: Mapping[str, Any] | None) -> Limits:
     try:
         return Limits(**settings.GOAL_LIMITS).lowered(**(given or {}))
     except (ValueError, TypeError) as error:
@@ -238,7 +244,8 @@ def limits_within(given: Mapping[str, int] | None) -> Limits:
 
 def limits_of(goal: Goal) -> Limits:
     budget = Budget.objects.get(goal=goal)
-    return Limits(budget.max_calls, budget.max_tokens, budget.max_commands, budget.max_seconds)
+    counted = (budget.max_calls, budget.max_tokens, budget.max_commands, budget.max_seconds, budget.max_steps)
+    return Limits(*counted, budget.max_micro_usd, budget.tokens_limited)
 
 
 def check_approval(given: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from django import template
@@ -10,7 +11,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from ..budget import COLUMNS
 from ..models import Budget, Call, Event, Run
+from ..pricing import in_usd, known_usd, usd
 from ..remedies import remedy_for
 from ..rendering import ansi, code, markdown, text
 from ..selectors.goal_facts import is_worker, short_worker
@@ -141,13 +144,31 @@ def remedy_helps(error_kind: str) -> str:
 
 
 @register.filter
-def limits(budget: Budget) -> list[tuple[str, str, int]]:
+def limits(budget: Budget) -> list[tuple[str, str, int | Decimal]]:
     """(field, words, present limit) for each limit that a person may raise."""
-    return [(name, words.capitalize(), getattr(budget, f"max_{name}")) for name, words in CAP_WORDS.items()]
+    present = {name: getattr(budget, column) for name, column in COLUMNS.items()}
+    present["usd"] = usd(present["usd"])
+    rows = [(name, CAP_WORDS[name], limit) for name, limit in present.items() if limit is not None]
+    return [
+        (name, words[0].upper() + words[1:], limit.normalize() if name == "usd" else limit)
+        for name, words, limit in rows
+    ]
 
 
 @register.filter
-def doubled(value: int) -> int:
+def micro(value: int | None) -> str:
+    """Micro-USD, in USD."""
+    return in_usd(value)
+
+
+@register.filter
+def price(budget: Budget) -> str:
+    """What a goal has cost, with what nobody knows."""
+    return known_usd(budget.spent_micro_usd, budget.unpriced_calls)
+
+
+@register.filter
+def doubled(value: int | Decimal) -> int | Decimal:
     return 2 * value
 
 

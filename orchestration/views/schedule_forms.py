@@ -9,7 +9,7 @@ from django import forms
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from ..budget import NAMES
+from ..budget import ALL_NAMES
 from ..diversity import as_line
 from ..entry_forms import typed_diversity, typed_models
 from ..models import RecurringGoal, Repository, Team
@@ -20,7 +20,7 @@ from ..selectors.access import repositories_where, teams_where
 from ..states import MissedPolicy, OverlapPolicy, Strategy
 
 FIRST = ("name", "cron", "zone", "text", "team", "repository", "base_ref", "checks")
-LIMIT_WORDS = {f"max_{name}": name for name in NAMES}
+LIMIT_WORDS = {f"max_{name}": name for name in ALL_NAMES}
 
 
 class RepositoryField(forms.ModelChoiceField):  # type: ignore[type-arg]
@@ -71,6 +71,8 @@ class ScheduleForm(forms.Form):
     max_tokens = forms.IntegerField(label="Most tokens a goal", min_value=1, required=False)
     max_commands = forms.IntegerField(label="Most commands a goal", min_value=1, required=False)
     max_seconds = forms.IntegerField(label="Most seconds a goal", min_value=1, required=False)
+    max_steps = forms.IntegerField(label="Most attempts at steps a goal", min_value=1, required=False)
+    max_usd = forms.DecimalField(label="Most USD a goal", max_digits=14, decimal_places=6, min_value=0, required=False)
 
     def __init__(self, request: HttpRequest, schedule: RecurringGoal | None = None) -> None:
         super().__init__(request.POST or None, initial=_initial(schedule) if schedule else None)

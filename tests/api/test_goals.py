@@ -61,7 +61,7 @@ def test_a_goal_is_accepted_and_can_be_looked_at(api: Api, ada: User, tmp_path: 
         ("make exam", "hidden", "pending"),
     ]
     assert shown["title"] == "Make the tests pass and keep them so"
-    assert (shown["cost"]["max_calls"], shown["cost"]["max_seconds"], shown["cost"]["usd"]) == (20, 600, None)
+    assert (shown["cost"]["max_calls"], shown["cost"]["max_seconds"], shown["cost"]["usd"]) == (20, 600, "0.000000")
     assert Goal.objects.get().submitted_by == ada
 
 

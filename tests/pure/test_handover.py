@@ -66,7 +66,14 @@ def story(**more: Any) -> dict[str, Any]:
     plain |= {"given_checks": [], "started_at": "", "ended_at": "", "retry_of": "", "stuck": "", "paused_cap": ""}
     plain |= {"selected_by": "", "selected_reason": ""}
     plain |= {"selected": 1, "rollouts": [rollout()], "proof": [proof()]}
-    return plain | {"cost": cost | {"unknown_calls": 0, "overrun_tokens": 0, "usd": None}} | more
+    money = {
+        "usd": None,
+        "price": "unknown (3 calls at an unknown price)",
+        "max_usd": "2.000000",
+        "reserved_usd": "0.000000",
+    }
+    money |= {"overrun_usd": "0.010000", "steps": 1, "max_steps": None, "unpriced_calls": 3}
+    return plain | {"cost": cost | {"unknown_calls": 0, "overrun_tokens": 0} | money} | more
 
 
 def failed(**more: Any) -> dict[str, Any]:

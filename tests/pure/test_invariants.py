@@ -115,6 +115,12 @@ BROKEN = {
     "a command that is not booked": ("books_agree", replace(WELL, budget=replace(WELL.budget, commands=0))),
     "tokens that are not booked": ("books_agree", replace(WELL, budget=replace(WELL.budget, spent=20))),
     "a reservation that leaked": ("books_agree", replace(WELL, budget=replace(WELL.budget, reserved=7))),
+    "USD that are not booked": ("books_agree", replace(WELL, budget=replace(WELL.budget, micro_spent=1))),
+    "USD whose reservation leaked": ("books_agree", replace(WELL, budget=replace(WELL.budget, micro_reserved=1))),
+    "more USD than its limit": ("money_kept", replace(WELL, budget=replace(WELL.budget, micro_spent=8, micro_max=7))),
+    "more USD than were drawn": (
+        "money_kept", replace(WELL, budget=replace(WELL.budget, micro_reserved=9, micro_overrun=1, micro_allotted=7)),
+    ),
     "a call after cancel": ("cancel_closes", goal(cancelled_at=NOON - timedelta(seconds=1))),
     "an open rollout": ("ended_whole", changed("rollouts", 0, status="running")),
     "a live run": ("ended_whole", changed("runs", 1, status="running")),

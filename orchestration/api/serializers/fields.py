@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -33,6 +34,18 @@ class Number(serializers.IntegerField):
         if isinstance(data, bool) or not whole:
             self.fail("invalid")
         return super().to_internal_value(int(data))
+
+
+class Usd(serializers.DecimalField):
+    """An amount that a person gives: a number, or a text such as "1.50"."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_digits=14, decimal_places=6, min_value=Decimal("0.000001"), **options)
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        if isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
 
 
 class Flag(serializers.BooleanField):
@@ -78,3 +91,10 @@ class Limits(Input):
     tokens = Number(min_value=1, max_value=2**31 - 1, required=False)
     commands = Number(min_value=1, max_value=2**31 - 1, required=False)
     seconds = Number(min_value=1, max_value=2**31 - 1, required=False, help_text="from its first claim")
+    steps = Number(
+        min_value=1, max_value=2**31 - 1, required=False, help_text="attempts at steps; no limit if not given"
+    )
+    usd = Usd(
+        required=False,
+        help_text="USD; no limit if not given. Where the model's price is unknown it needs `tokens` beside it",
+    )

@@ -289,7 +289,16 @@ class Cost(serializers.Serializer[Any]):
     max_tokens = serializers.IntegerField()
     max_commands = serializers.IntegerField()
     max_seconds = serializers.IntegerField()
-    usd = serializers.DecimalField(14, 6, allow_null=True, help_text="null: the price is unknown")
+    steps = serializers.IntegerField(help_text="attempts at steps, counted at their first model call")
+    max_steps = serializers.IntegerField(allow_null=True, help_text="null: no limit")
+    usd = serializers.DecimalField(
+        14, 6, allow_null=True, help_text="of the calls whose price is known; null: of none is it known"
+    )
+    unpriced_calls = serializers.IntegerField(help_text="model calls that are not in `usd`: nobody knows their price")
+    price = serializers.CharField(help_text="`usd` in words, with what is unknown")
+    max_usd = serializers.DecimalField(14, 6, allow_null=True, help_text="null: no limit")
+    reserved_usd = serializers.DecimalField(14, 6, help_text="of calls that are in flight")
+    overrun_usd = serializers.DecimalField(14, 6, help_text="billed beyond what was reserved")
 
 
 class ModelUse(serializers.Serializer[Any]):
