@@ -213,16 +213,17 @@ class _JournaledLLM:
             pk, answer = journal.live(CallKind.LLM, request_hash, added, stake, lambda: self._port.complete(request))
         self._told = len(request.messages)
         answer = _completion_from_json(storable_json(_completion_as_json(answer)))
-        used, whose = answer.usage, {"provider": provider} if provider else {}
+        used = answer.usage
+        told: dict[str, Any] = {"answer": _completion_as_json(answer), "model": answer.model[:200]}
+        if provider:
+            told["provider"] = provider
         hotpath.settle_call(
             journal.run,
             pk,
             spent=Spent(used.prompt, used.completion, used.cached),
             reserved=stake.tokens,
             **stake.money,
-            answer=_completion_as_json(answer),
-            model=answer.model[:200],
-            **whose,
+            **told,
         )
         heard_from(self.dependency)
         release_connection()
