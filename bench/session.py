@@ -22,7 +22,7 @@ from bench.machine import BASE, Machine
 from bench.measure import load
 from bench.systems import CeleryPeer, Ours, Peer
 from bench.table import Figure, show
-from orchestration import runtime
+from orchestration import processes
 
 RESULTS = BASE / "bench" / "results.json"
 WORSE = 1.10
@@ -63,7 +63,7 @@ def main() -> int:
         parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(parts.PARTS)}")
     here, before = Machine.of_this_session(), load()
     subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=BASE, check=True)
-    runtime.start_web()
+    processes.start_web()
     figures: list[Figure] = []
     failed: list[str] = []
     with systems(here, any(name in parts.WITH_PEERS for name in names), asked.quick) as up:

@@ -23,7 +23,7 @@ from agents.contracts import PlanDraft, StepDraft, StepOutcome, Verdict
 from agents.llm.registry import from_environment
 from agents.ports import CompletionRequest, Message
 from bench.peers.common import Marks
-from orchestration import runtime, services
+from orchestration import equipment, runtime, services
 from orchestration.active import ActiveRun
 from orchestration.journal import Journal
 from orchestration.models import Run
@@ -103,7 +103,7 @@ class NoSandbox:
 
 
 PROCEDURES.update({RunKind.PLAN: plan, RunKind.STEP: execute, RunKind.REVIEW: review})
-runtime.make_tools = lambda name: Tools(name, NoSandbox(), runtime.make_llm)  # type: ignore[arg-type, assignment]
+equipment.make_tools = runtime.make_tools = lambda name: Tools(name, NoSandbox(), equipment.make_llm)  # type: ignore
 runtime.name_of_sandbox = lambda: "none"
 
 if __name__ == "__main__":

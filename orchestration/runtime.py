@@ -1,4 +1,4 @@
-"""The composition root of a worker process: settings → LLM, sandbox, publisher; and its two plain threads.
+"""What a worker process does: it claims runs, performs them, gives them back, and keeps two plain threads.
 
 `heartbeat` extends the leases of this process's runs and tells those that were cancelled; `housekeeper` sweeps in turn with the other
 processes, and claims queued runs directly when threads idle (so nothing waits for a lost message, or for a Redis that is away).
@@ -18,36 +18,24 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 
-from celery.signals import celeryd_after_setup, worker_shutting_down
-from celery.worker.control import Panel
 from django.conf import settings
 
 from agents.errors import AgentError
-from agents.llm import registry as models
-from agents.llm.openai_compatible import OpenAICompatibleLLM
-from agents.ports import SandboxProvider
-from agents.sandbox import registry as sandboxes
 
-from . import dispatch, live, llms, services, turns
+from . import services, turns
 from .active import FENCED, ActiveRun, ActiveRuns
-from .broker import installation_id, require_own_broker, stop_with
-from .errors import BadInput
+from .equipment import broken_tools, dependencies, make_tools, name_of_sandbox
 from .journal import release_connection
 from .models import Run
 from .runs.bench import Tools
 from .runs.envelope import perform
 from .schema import schema_problem
 from .services.heartbeats import beat, let_go, say_hello, take_leave
-from .states import QUEUE_OF, Queue
 
 log = logging.getLogger(__name__)
 SWEEP_SANDBOXES = 60.0  # seconds between two looks for the sandboxes of killed workers
-CELERY_STOPS = (
-    5.0  # seconds that Celery's own shutdown may take after the drain: a broker that is silent would hold it for ever
-)
 
 
 class Worker:
@@ -290,159 +278,3 @@ def _is_id(value: object) -> bool:
         return isinstance(value, str) and len(value) <= 36 and bool(uuid.UUID(value))
     except ValueError:
         return False
-
-
-# ---- making one
-
-
-_worker: Worker | None = None
-
-
-def worker() -> Worker:
-    """This process's worker; one that was not started as such (a task is called in a person's own process) has a heartbeat only."""
-    global _worker
-    if _worker is None:
-        _worker = Worker(Queue.values, settings.CELERY_WORKER_CONCURRENCY)
-        _worker.keep_alive()
-    return _worker
-
-
-def make_tools(name: str) -> Tools:
-    """The model and the sandbox that the settings name. Raises Permanent with what to do."""
-    return Tools(name, sandbox_provider(), make_llm, tool_calls=settings.LLM_TOOL_CALLS and _calls_tools())
-
-
-def _calls_tools() -> bool:
-    """As a trial has shown (`manage.py check_llm`), which is also where the client learns how to ask; without one it may."""
-    try:
-        known = llms.remembered(make_llm())
-    except AgentError:
-        return True  # each run says what is missing
-    finally:
-        release_connection()
-    return known is None or known.tool_calls
-
-
-def dependencies() -> tuple[str, ...]:
-    """What the settings make this process depend on, without making it fail: whatever is missing is said run by run."""
-    try:
-        return make_tools("").needs
-    except AgentError:
-        return ()
-
-
-def broken_tools(name: str, error: AgentError) -> Tools:
-    """Tools that say at their first use why they are not there: the run's row then holds the remedy."""
-
-    class Missing:
-        layers: tuple[str, ...] = ()
-        scratch = Path(os.devnull)
-        dependency = ""
-
-        def __init__(self) -> None:
-            self.name = "none"
-
-        def open(self, spec: object) -> object:
-            raise error
-
-        def sweep(self) -> int:
-            return 0
-
-    return Tools(name, Missing(), make_llm)  # type: ignore[arg-type]
-
-
-def make_llm() -> OpenAICompatibleLLM:
-    """A model client for one run."""
-    return models.from_environment(settings.LLM_ENVIRONMENT)
-
-
-@cache
-def sandbox_provider() -> SandboxProvider:
-    """The service that is set, or the first local provider that passes a real trial here."""
-    return sandboxes.choose(
-        settings.SANDBOX,
-        root=settings.WORKSPACES_DIR,
-        parallel=settings.SANDBOX_PARALLEL or None,
-        remote=settings.SANDBOX_ENVIRONMENT,
-        installation=installation_id().hex[:12],
-    )
-
-
-def refuse_bad_settings() -> None:
-    """Raises BadInput with the name of a setting of the model or the sandbox that cannot be. What is not set may come later."""
-    try:
-        models.check(settings.LLM_ENVIRONMENT)
-        sandboxes.check(settings.SANDBOX, settings.SANDBOX_ENVIRONMENT)
-    except AgentError as error:
-        raise BadInput(str(error)) from error
-
-
-def start_web() -> None:
-    """A web process: no request waits for Redis."""
-    _publish_in_threads_of_their_own()
-
-
-def _publish_in_threads_of_their_own() -> None:
-    """A Redis that is frozen takes a publish's five seconds from nobody who has something to do."""
-    dispatch.use(dispatch.Later(dispatch.publish_now, "publisher"), dispatch.Later(live.ring, "bell"))
-
-
-def name_of_sandbox() -> str:
-    """Which one this process uses, for people; "none" where none can start (each run then says why)."""
-    try:
-        return sandbox_provider().name
-    except AgentError as error:
-        log.warning("%s", error)
-        return "none"
-
-
-@celeryd_after_setup.connect
-def start_worker(sender: str, instance: object, **_: object) -> None:
-    """Celery has read its settings and queues: check that broker and database belong together, then start our threads."""
-    global _worker
-    try:
-        refuse_bad_settings()
-    except BadInput as error:
-        stop_with(str(error))
-    if problem := schema_problem():
-        stop_with(problem)
-    require_own_broker()
-    _answer_questions_only()
-    queues = [name for name in instance.app.amqp.queues.consume_from if name in Queue.values]  # type: ignore[attr-defined]
-    threads = int(instance.concurrency or settings.CELERY_WORKER_CONCURRENCY)  # type: ignore[attr-defined]
-    _worker = Worker(queues or list(QUEUE_OF.values()), threads)
-    _publish_in_threads_of_their_own()
-    with suppress(AgentError):  # where there is no folder for sandboxes, `start` says so
-        sandboxes.sweep(settings.WORKSPACES_DIR)
-    _worker.start()
-
-
-QUESTIONS = frozenset({"ping", "stats", "conf", "clock", "report", "active", "reserved", "scheduled", "revoked"})
-QUESTIONS |= {"registered", "active_queues", "query_task", "dump_active", "dump_reserved", "dump_schedule"}
-
-
-def _answer_questions_only() -> None:
-    """Celery's remote control lets anybody who can write to Redis end a worker, shrink it, or make it import a module: a worker
-    answers what Flower and `celery inspect` ask, and obeys nobody but its signals.
-    """
-    for name in set(Panel.data) - QUESTIONS:
-        del Panel.data[name]
-
-
-@worker_shutting_down.connect
-def stop_worker(sig: str = "", **_: object) -> None:
-    """The signal handler must return at once; the drain is a thread that Celery's own shutdown waits for through its pool."""
-    if _worker is not None:
-        threading.Thread(target=_drain_and_leave, args=(_worker,), name="drain").start()
-
-
-def _drain_and_leave(worker: Worker) -> None:
-    """The process ends in time, whatever a thread or Celery's own shutdown may wait for: nothing is in its hands any more."""
-    try:
-        worker.drain()
-    finally:
-        threading.main_thread().join(CELERY_STOPS)
-        if threading.main_thread().is_alive():
-            log.warning("worker %s: its shutdown hangs; it is ended", worker.name)
-            logging.shutdown()
-            os._exit(0)

@@ -12,7 +12,7 @@ from typing import Any
 from celery import shared_task
 from celery.exceptions import Ignore
 
-from . import by_hand, runtime, services
+from . import by_hand, processes, services
 
 
 @shared_task(name="plan_task", bind=True)
@@ -21,7 +21,7 @@ def plan_task(
 ) -> str:
     """Make the plan of a run, or of a goal given here. Returns the artifact's id, `plan-<task id>`."""
     if run_id is not None:
-        runtime.worker().work(run_id)
+        processes.worker().work(run_id)
         return f"plan-{run_id}"
     return f"plan-{_by_hand(self, by_hand.plan, goal, context)}"
 
@@ -30,7 +30,7 @@ def plan_task(
 def execute_step(self: Any, step: Any = None, workspace_path: str | None = None, *, run_id: str | None = None) -> str:
     """Execute a run's step, or the one given here. Returns the artifact's id, `result-<task id>`."""
     if run_id is not None:
-        runtime.worker().work(run_id)
+        processes.worker().work(run_id)
         return f"result-{run_id}"
     return f"result-{_by_hand(self, by_hand.execute, step, workspace_path)}"
 
@@ -41,7 +41,7 @@ def review_result(
 ) -> dict[str, Any] | None:
     """Review a run's rollout, or the result artifact named here: action, reasoning, suggested_changes, confidence."""
     if run_id is not None:
-        runtime.worker().work(run_id)
+        processes.worker().work(run_id)
         return None
     return by_hand.verdict(_by_hand(self, by_hand.review, result_artifact_id))
 
@@ -62,7 +62,7 @@ def _by_hand(task: Any, work: Callable[..., None], *said: Any) -> str:
     """Work what a task was called with; the task's id. A worker that is told to stop hands the message on under the same id."""
     task_id = str(task.request.id or uuid.uuid4())
     try:
-        work(runtime.worker(), task_id, *said)
+        work(processes.worker(), task_id, *said)
     except by_hand.Stopping:
         task.apply_async(task.request.args, task.request.kwargs, task_id=task_id)
         raise Ignore from None

@@ -11,9 +11,10 @@ from typing import Any
 from django.conf import settings
 
 from .. import dispatch, services
+from ..equipment import sandbox_provider
 from ..journal import release_connection
 from ..models import Goal, Run
-from ..runtime import Worker, sandbox_provider
+from ..runtime import Worker
 from ..states import TERMINAL_GOAL, GoalStatus, Queue, RunStatus
 from .cases import Case, make_repository
 from .grading import grade

@@ -36,7 +36,7 @@ REMEDY = (
 
 @dataclass(frozen=True)
 class Tools:
-    """What a worker process has for its runs; made once by `runtime`."""
+    """What a worker process has for its runs; made once by `equipment`."""
 
     worker: str
     provider: SandboxProvider

@@ -12,9 +12,10 @@ from django.db import connection
 from agents.contracts import PlanDraft, StepDraft, StepOutcome, Verdict
 from orchestration import dispatch, services, turns
 from orchestration.active import ActiveRun
+from orchestration.equipment import broken_tools
 from orchestration.models import Goal, Run
 from orchestration.runs import envelope
-from orchestration.runtime import Worker, broken_tools
+from orchestration.runtime import Worker
 from orchestration.selectors import engine
 from orchestration.services import Base, Judged, Merged
 from orchestration.states import TERMINAL_GOAL, Queue, RunKind

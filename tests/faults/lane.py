@@ -28,7 +28,7 @@ from django.db import connection  # noqa: E402
 
 from agents.sandbox import registry as sandboxes  # noqa: E402
 from agents.sandbox.leftovers import processes_in  # noqa: E402
-from orchestration import audit, runtime  # noqa: E402
+from orchestration import audit, equipment  # noqa: E402
 from orchestration.blobs import load_blob  # noqa: E402
 from orchestration.invariants import Violation  # noqa: E402
 from orchestration.models import Call, Goal  # noqa: E402
@@ -138,7 +138,7 @@ def main() -> int:
     parser.add_argument("--wanted", type=Path, help="a file with the occurrences to die at, one a line")
     parser.add_argument("--seconds", type=float, default=0.0, help="begin no case later")
     asked = parser.parse_args()
-    runtime.sandbox_provider()  # tried once, not in each life
+    equipment.sandbox_provider()  # tried once, not in each life
     connection.close()
     if hasattr(connection, "close_pool"):
         connection.close_pool()  # its threads would not be there in a fork

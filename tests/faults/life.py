@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from agents.sandbox import registry as sandboxes
-from orchestration import runtime, services
+from orchestration import equipment, runtime, services
 from orchestration.models import Goal, Run
 from orchestration.states import TERMINAL_GOAL, TERMINAL_RUN, Queue, RunStatus
 
@@ -29,7 +29,7 @@ def live(case: str, dies: Callable[[Point], bool], died: Callable[[Point], None]
     seams.lay()
     seams.working(_whose)
     worker = runtime.Worker(Queue.values, THREADS)
-    worker._tools = seams.tools(runtime.make_tools(worker.name))
+    worker._tools = seams.tools(equipment.make_tools(worker.name))
     worker.keep_alive()
     services.sweep()
     for text in (WORK, CANCEL):

@@ -14,7 +14,7 @@ from django.core.management import call_command
 
 from agents.llm.openai_compatible import OpenAICompatibleLLM
 from agents.llm.trial import try_model
-from orchestration import llms, runtime, services
+from orchestration import equipment, llms, services
 from orchestration.models import Capability
 from tests.llm.model_server import Handler, ModelServer, Say, answered, refused
 from tests.support.engine import Engine
@@ -121,11 +121,11 @@ class TestCommand:
     ) -> None:
         settings.LLM_ENVIRONMENT = {"LLM_BASE_URL": server.url, "LLM_MODEL": "m"}
         settings.LLM_TOOL_CALLS = True
-        assert runtime._calls_tools() is True
+        assert equipment._calls_tools() is True
         server_that(server, schema=False, tools=False)
         assert self.told()[0]["tool_calls"] is False
-        assert runtime._calls_tools() is False
-        assert runtime.make_llm()._habits("m").schema_mode == "json_object"
+        assert equipment._calls_tools() is False
+        assert equipment.make_llm()._habits("m").schema_mode == "json_object"
 
 
 # ---- at work

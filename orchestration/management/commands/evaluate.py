@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from orchestration import story
+from orchestration.equipment import sandbox_provider
 from orchestration.errors import BadInput
 from orchestration.evaluation.adding import add_case
 from orchestration.evaluation.cases import Case, suite_in
@@ -21,7 +22,6 @@ from orchestration.evaluation.installation import Scripted, new_folder, run_insi
 from orchestration.evaluation.report import compared, report, table
 from orchestration.evaluation.running import model_name, run_suite
 from orchestration.management.problems import in_a_sentence
-from orchestration.runtime import sandbox_provider
 from orchestration.states import Strategy
 
 NOT_SO = 3  # something was said to be done, and it is not

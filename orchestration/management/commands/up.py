@@ -12,9 +12,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from orchestration import envfile, installation
+from orchestration.equipment import refuse_bad_settings
 from orchestration.listening import refusal
 from orchestration.management.problems import in_a_sentence
-from orchestration.runtime import refuse_bad_settings
 
 
 class Command(BaseCommand):

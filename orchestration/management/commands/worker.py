@@ -10,8 +10,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from orchestration.children import WORKER
+from orchestration.equipment import refuse_bad_settings
 from orchestration.management.problems import in_a_sentence
-from orchestration.runtime import refuse_bad_settings
 from orchestration.states import Queue
 
 
