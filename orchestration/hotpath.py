@@ -17,7 +17,6 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, F, Q, QuerySet
 from django.db.models.functions import Greatest, Now
-from django.utils import timezone
 
 from agents.errors import BudgetExceeded, Cancelled, Fenced
 
@@ -97,12 +96,7 @@ def begin_call(
         price=None if price is None else price.told(),
     )
     asked = Asked(int(kind == CallKind.LLM), int(kind == CallKind.COMMAND), tokens, price is not None, micro_usd, steps)
-    (renewed, reserved), key = chained([_renewal(run), _reservation(run, asked, heard)], partial(_insert, call))
-    if not renewed:
-        raise Fenced(TAKEN.format(run=run))
-    if not reserved:
-        _explain_refusal(run, asked, heard)
-    return key
+    return _insert_reserved(run, call, asked, heard)
 
 
 @repeatable
@@ -181,11 +175,7 @@ def note_file(run: Run, at: Position, request_hash: str, request: Mapping[str, A
         request=request,
         **fields,
     )
-    (renewed, reserved), _ = chained([_renewal(run), _reservation(run, Asked(), 0)], partial(_insert, call))
-    if not renewed:
-        raise Fenced(TAKEN.format(run=run))
-    if not reserved:
-        _explain_refusal(run, Asked(), 0)
+    _insert_reserved(run, call, Asked(), 0)
 
 
 def supersede(run: Run, at: Position) -> int:
@@ -215,6 +205,17 @@ class Asked:
     priced: bool = False
     micro_usd: int = 0
     steps: int = 0
+
+
+def _insert_reserved(run: Run, call: Call, asked: Asked, heard: int) -> int:
+    """The id of the Call. Again when what stood in the way is gone before it could be told: a call in flight beside it was settled."""
+    while True:
+        (renewed, reserved), key = chained([_renewal(run), _reservation(run, asked, heard)], partial(_insert, call))
+        if not renewed:
+            raise Fenced(TAKEN.format(run=run))
+        if reserved:
+            return key
+        _explain_refusal(run, asked, heard)
 
 
 def _reservation(run: Run, asked: Asked, heard: int) -> Statement:
@@ -290,19 +291,21 @@ _reserve_unpriced = PreparedUpdate(
 
 
 def _explain_refusal(run: Run, asked: Asked, heard: int) -> None:
+    """Raises what stands in the way now; returns when nothing does any more."""
     budget = Budget.objects.get(goal_id=run.goal_id)
-    goal = Goal.objects.only("status", "deadline_at").get(pk=run.goal_id)
+    goal = Goal.objects.filter(pk=run.goal_id)
     if not budget.open:
-        raise Cancelled(f"the goal is {goal.status}: nothing more is begun")
-    if goal.deadline_at is not None and goal.deadline_at <= timezone.now():
+        raise Cancelled(f"the goal is {goal.values_list('status', flat=True).get()}: nothing more is begun")
+    if goal.filter(deadline_at__lte=Now()).exists():  # by the database's clock, as the statement that refused
         raise BudgetExceeded(f"its {budget.max_seconds} seconds are used", cap="seconds")
     if asked.tokens and budget.messages > heard:
         raise Unheard
-    cap = _cap_in_the_way(budget, asked)
-    raise BudgetExceeded(_told(budget, cap, asked), cap=cap)
+    if cap := _cap_in_the_way(budget, asked):
+        raise BudgetExceeded(_told(budget, cap, asked), cap=cap)
 
 
 def _cap_in_the_way(budget: Budget, asked: Asked) -> str:
+    """The first limit that this would pass, "price" for a price that nobody knows, "" for none."""
     wanted = budget.spent_micro_usd + budget.reserved_micro_usd + asked.micro_usd
     used = {
         "calls": (budget.calls + asked.calls, budget.max_calls),
@@ -315,7 +318,7 @@ def _cap_in_the_way(budget: Budget, asked: Asked) -> str:
     over = [name for name, (wants, most) in used.items() if most is not None and wants > most]
     if not over and asked.tokens and not asked.priced and not budget.tokens_limited and has_usd_limit(budget):
         return "price"
-    return over[0] if over else "calls"
+    return over[0] if over else ""
 
 
 def has_usd_limit(budget: Budget) -> bool:

@@ -161,6 +161,23 @@ def test_a_price_that_is_set_meanwhile_counts_when_the_goal_goes_on(engine: Engi
     assert money(goal.pk)[1] > 0
 
 
+def test_room_that_comes_free_while_a_refusal_is_looked_into_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = claimed(usd="0.001", tokens=10_000)
+    beside = begin(run, 1, micro_usd=700)
+    looked = hotpath._explain_refusal
+
+    def settled_meanwhile(*args: Any) -> None:
+        monkeypatch.undo()
+        hotpath.settle_call(run, beside, spent=Spent(100), reserved=100, price=PRICE, micro_usd=700)
+        looked(*args)
+
+    monkeypatch.setattr(hotpath, "_explain_refusal", settled_meanwhile)
+    begin(run, 2, micro_usd=700)
+    assert money(run.goal_id) == (700, 100, 0)
+    with pytest.raises(BudgetExceeded, match="the next model call may cost"):
+        begin(run, 3, micro_usd=700)
+
+
 @pytest.mark.parametrize("given", [{"usd": "1"}, {"usd": 1, "calls": 3}])
 def test_where_the_model_is_known_the_submission_says_so(settings: Any, given: dict[str, Any]) -> None:
     here = {"LLM_BASE_URL": "http://127.0.0.1:11434/v1", "LLM_MODEL": "qwen3-coder"}
