@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -219,7 +220,7 @@ def test_what_was_lost_in_flight_counts_as_spent_and_what_was_not_billed_does_no
     hotpath.settle_call(run, refused, reserved=100, price=PRICE, micro_usd=100, status=CallStatus.FAILED)
     assert money(run.goal_id) == (0, 100, 0)
     begin(run, 3)
-    Run.objects.filter(pk=run.pk).update(lease_until=timezone.now(), losses=4)
+    Run.objects.filter(pk=run.pk).update(lease_until=timezone.now() - timedelta(seconds=1), losses=4)
     services.sweep()
     assert money(run.goal_id) == (0, 200, 0)
     assert sorted(Call.objects.values_list("status", "cost")) == [
