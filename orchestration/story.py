@@ -113,6 +113,7 @@ def handed_over(goal: Goal) -> dict[str, Any]:
         "repository": goal.repository.path if goal.repository else "",
         "base": goal.base_sha,
         "given_checks": goal.checks,
+        "review": {"when": goal.review_when, "by": goal.reviewed_by, "ask_below": goal.ask_below},
         "retry_of": str(goal.retry_of_id) if goal.retry_of_id else "",
         "follow_up_of": str(goal.follow_up_of_id) if goal.follow_up_of_id else "",
         "started_at": goal.started_at.isoformat() if goal.started_at else "",
@@ -275,7 +276,13 @@ def _rollout(rollout: Rollout, overs: Mapping[str, Sequence[TakeOver]]) -> dict[
         "changed_lines": rollout.changed_lines,
         "replans": rollout.replans,
         "plans": _plans(rollout),
-        "reviews": [{name: getattr(review, name) for name in names} for review in reviews],
+        "reviews": [
+            {
+                **{name: getattr(review, name) for name in names},
+                "expires_at": review.expires_at.isoformat() if review.expires_at else "",
+            }
+            for review in reviews
+        ],
         "runs": [_run(run, overs.get(str(run.pk), ())) for run in runs],
     }
 

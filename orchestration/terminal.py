@@ -9,7 +9,7 @@ from typing import Any
 from .handover import go_on, money_lines, open_questions, raises
 from .replans import what_changed
 from .role_models import as_lines
-from .states import TERMINAL_GOAL
+from .states import TERMINAL_GOAL, ReviewedBy, ReviewWhen
 from .telling import sentence, taken_over
 
 CONTROL = re.compile(
@@ -59,6 +59,7 @@ def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     yield from _models(told)
     if told["repository"]:
         yield f"  repository: {plain(told['repository'])} at {told['base'][:10] or '(not read yet)'}"
+    yield from _policy(told["review"])
     if told.get("follow_up_of"):
         yield f"  a follow-up of goal {told['follow_up_of'][:8]}"
     if told["reason"]:
@@ -82,6 +83,13 @@ def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     yield ""
     yield paint.strong("Events")
     yield from (f"  {row['at'][11:19]} {row['seq']:3} {event_line(row, paint)}" for row in told["events"])
+
+
+def _policy(review: Mapping[str, Any]) -> Iterator[str]:
+    """Who judges it, where that is not the reviewer alone and once."""
+    below = f"; below {review['ask_below']:.0%} sure a person is asked" if review["ask_below"] else ""
+    if below or (review["when"], review["by"]) != (ReviewWhen.FINAL, ReviewedBy.LLM):
+        yield f"  reviewed {ReviewWhen(review['when']).label}, by {ReviewedBy(review['by']).label}{below}"
 
 
 def _decisions(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:

@@ -201,7 +201,12 @@ def add_approval(parser: argparse.ArgumentParser) -> None:
         "--protect", action="append", metavar="GLOB", help="a protected path; repeat for more (default: a list of ours)"
     )
     parser.add_argument("--four-eyes", action="store_true", default=None, help="not the one who wanted it may approve")
-    parser.add_argument("--approval-hours", type=int, metavar="N", help="a decision is waited for so long (72)")
+    parser.add_argument(
+        "--approval-hours",
+        type=int,
+        metavar="N",
+        help="a decision about a plan or a verdict is waited for so long (72)",
+    )
     parser.add_argument(
         "--on-expiry", choices=ON_EXPIRY, help="what happens when nobody decides: the goal ends (reject), or pauses"
     )

@@ -23,6 +23,7 @@ class Review(models.Model):
     findings = models.JSONField(default=list, blank=True)
     proven = models.BooleanField(default=False, help_text="a person's or discovered check passed on this very commit")
     asks = models.TextField(blank=True, default="", help_text="why a person decides before anything follows from it")
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="when nobody's decision is a decision too")
     acted = models.BooleanField(default=False, help_text="the engine has drawn its consequence")
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from ..budget import COLUMNS
 from ..models import Approval, Breaker, Check, Event, Goal, Question, Review, Rollout, Run, Worker
+from ..policies import policy_of
 from ..states import LIVE_RUN, ApprovalStatus, GoalStatus, QuestionStatus, RunStatus
 from ..why import Facts, LiveRun
 from .outages import held_queues
@@ -77,7 +78,10 @@ def _verdict(goal: Goal, runs: Sequence[Run]) -> str:
     if goal.status != GoalStatus.REVIEWING or any(run.status in LIVE_RUN for run in runs):
         return ""
     waiting = Review.objects.filter(rollout__goal=goal, acted=False).exclude(asks="").first()
-    return f"A verdict waits for a person ({waiting.asks})." if waiting is not None else ""
+    if waiting is None:
+        return ""
+    then = _unless(policy_of(goal.approval).on_expiry, waiting.expires_at) if waiting.expires_at else ""
+    return f"A verdict waits for a person ({waiting.asks}). {then}".strip()
 
 
 def _asks(approval: Approval | None) -> str:
@@ -89,8 +93,12 @@ def _asks(approval: Approval | None) -> str:
 def _until(approval: Approval | None) -> str:
     if approval is None or approval.expires_at is None:
         return ""
-    then = "the goal ends" if approval.on_expiry == "reject" else "the goal is paused"
-    return f"Without a decision {then} at {timezone.localtime(approval.expires_at):%Y-%m-%d %H:%M}."
+    return _unless(approval.on_expiry, approval.expires_at)
+
+
+def _unless(on_expiry: str, at: datetime) -> str:
+    then = "the goal ends" if on_expiry == "reject" else "the goal is paused"
+    return f"Without a decision {then} at {timezone.localtime(at):%Y-%m-%d %H:%M}."
 
 
 def _live(run: Run, runs: Sequence[Run], queues: set[str], held: Mapping[str, Breaker]) -> LiveRun:

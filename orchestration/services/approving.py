@@ -85,11 +85,16 @@ def _ask(
         four_eyes=bool(asks) and (policy.four_eyes or goal.team.four_eyes),
         requesters=requesters,
         on_expiry=policy.on_expiry,
-        expires_at=timezone.now() + timedelta(hours=policy.hours) if asks else None,
+        expires_at=decided_by(goal) if asks else None,
     )
     data = {"approval": str(approval.pk), "sha256": plan.sha256, "revision": plan.revision}
     change.note("approval.asked", f"plan r{plan.revision} ({plan.sha256[:8]})", reason="; ".join(asks), data=data)
     return approval
+
+
+def decided_by(goal: Goal) -> datetime:
+    """By when a person ought to have decided about what the goal asks now."""
+    return timezone.now() + timedelta(hours=policy_of(goal.approval).hours)
 
 
 def _scope(goal: Goal, plan: Plan) -> Scope:
@@ -272,7 +277,7 @@ def expire_approval(approval_id: Any) -> bool:
 @repeatable
 def _wait_on(approval_id: Any) -> bool:
     with locked(_goal_of(approval_id), by="housekeeper") as change:
-        later = timezone.now() + timedelta(hours=policy_of(change.goal.approval).hours)
+        later = decided_by(change.goal)
         late = Approval.objects.filter(pk=approval_id, status=ApprovalStatus.WAITING, expires_at__lt=timezone.now())
         return bool(late.update(expires_at=later))
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.utils import timezone
+
 from ..errors import BadInput, IllegalMove
 from ..models import Goal, Plan, Review, Rollout, Run, Step
+from ..policies import policy_of
 from ..states import (
     LIVE_RUN,
     OPEN_ROLLOUT,
@@ -19,8 +22,9 @@ from ..states import (
 )
 from ..transitions import Change, locked, repeatable
 from .advancing import advance
-from .approving import give_time_back
+from .approving import decided_by, give_time_back
 from .cleaning import clean_line, printable, shown
+from .controlling import pause_goal
 
 VERDICTS = ("complete", "continue", "retry_same", "retry_with_changes", "gather_info", "replan", "stop")
 SUCCEEDS = frozenset({"complete", "continue"})  # the latter where nothing is left
@@ -88,30 +92,50 @@ def override_verdict(
         _refuse_unknown(plan, steps)
         _refuse_again(last, action, list(steps), reason, changes)
         _end_runs(change, found)
-        asked = last is not None and bool(last.asks) and not last.acted
-        proven = last is not None and asked and last.proven and action in SUCCEEDS
-        if last is not None and asked:
-            give_time_back(goal, last.created_at)
-        Review.objects.filter(rollout=found, acted=False).update(acted=True)
-        Review.objects.create(
-            rollout=found,
-            plan=plan,
-            by=by,
-            commit=found.head,
-            action=action,
-            steps=list(steps),
-            reasoning=reason,
-            suggested_changes=changes,
-            confidence=1.0,
-            proven=proven,
-        )
-        was = last.action if last is not None else ""
-        change.note("review.overridden", action, old=was[:20], new=action[:20], reason=reason)
-        advance(change)
-        if action in SUCCEEDS and not proven and goal.selected_id == found.pk:
-            Goal.objects.filter(pk=goal.pk).update(unverified_by=by)
-            goal.unverified_by = by
+        _say(change, found, plan, last, action=action, steps=list(steps), reasoning=reason, suggested_changes=changes)
         return goal
+
+
+def _say(change: Change, rollout: Rollout, plan: Plan, last: Review | None, **said: Any) -> None:
+    """The newest verdict is this one, and the engine draws its consequence."""
+    goal, action, by = change.goal, said["action"], change.by
+    asked = last is not None and bool(last.asks) and not last.acted
+    proven = last is not None and asked and last.proven and action in SUCCEEDS
+    if last is not None and asked:
+        give_time_back(goal, last.created_at)
+    Review.objects.filter(rollout=rollout, acted=False).update(acted=True)
+    Review.objects.create(rollout=rollout, plan=plan, by=by, commit=rollout.head, confidence=1.0, proven=proven, **said)
+    was = last.action if last is not None else ""
+    change.note("review.overridden", action, old=was[:20], new=action[:20], reason=said["reasoning"])
+    advance(change)
+    if action in SUCCEEDS and not proven and goal.selected_id == rollout.pk:
+        Goal.objects.filter(pk=goal.pk).update(unverified_by=by)
+        goal.unverified_by = by
+
+
+# ---- nobody decides
+
+
+def expire_verdict(review_id: Any) -> bool:
+    """Nobody decided about a verdict in time: the goal's policy says whether it ends, or pauses and asks on. By the sweep."""
+    goal = Goal.objects.get(rollouts__reviews=review_id)
+    if policy_of(goal.approval).on_expiry == "pause":
+        pause_goal(goal.pk, by="housekeeper", reason="nobody decided about a verdict in time")
+    return _decide_late(review_id, goal.pk)
+
+
+@repeatable
+def _decide_late(review_id: Any, goal_id: Any) -> bool:
+    with locked(goal_id, by="housekeeper") as change:
+        late = Review.objects.filter(pk=review_id, acted=False, expires_at__lt=timezone.now())
+        review = late.select_related("rollout", "plan").first()
+        if review is None or review.plan is None:
+            return False
+        if policy_of(change.goal.approval).on_expiry == "pause":
+            return bool(late.update(expires_at=decided_by(change.goal)))
+        why = f"nobody decided about the verdict {review.action} until {review.expires_at:%Y-%m-%d %H:%M} UTC"
+        _say(change, review.rollout, review.plan, review, action="stop", steps=[], reasoning=why)
+        return True
 
 
 def _because(reason: str) -> str:

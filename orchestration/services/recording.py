@@ -26,7 +26,7 @@ from ..selectors import Picture, fill_in, in_hand, keep
 from ..states import CheckPhase, PlanOrigin, RunKind, RunStatus, StepStatus
 from ..transitions import Change, Outdated, compared, locked, repeatable
 from .advancing import advance, look
-from .approving import ask_about
+from .approving import ask_about, decided_by
 from .claiming import completed, continuation, loaded
 from .planning import add_plan
 
@@ -203,6 +203,7 @@ def record_review(run: Run, judged: Judged, successor: str = "") -> Run | None:
             commit=judged.commit,
             proven=judged.proven,
             asks=judged.asks,
+            expires_at=decided_by(change.goal) if judged.asks else None,
             findings=findings,
             **said,
         )

@@ -32,6 +32,7 @@ from .advancing import advance, advance_goal
 from .approving import expire_approval
 from .asking import expire_question
 from .controlling import count_loss, pause_goal
+from .overriding import expire_verdict
 
 log = logging.getLogger(__name__)
 WAKE_AGAIN = timedelta(seconds=15)
@@ -48,6 +49,7 @@ def sweep() -> dict[str, int]:
             _overdue_goals(), lambda pk: bool(pause_goal(pk, cap="seconds", reason="its hours are used"))
         ),
         "approvals": _each(_expired_approvals(), expire_approval),
+        "verdicts": _each(_expired_verdicts(), expire_verdict),
         "questions": _each(_expired_questions(), expire_question),
         "advanced": _each(_idle_goals(), lambda pk: advance_goal(pk) is None),
         "woken": wake_forgotten(),
@@ -140,6 +142,12 @@ def _expired_approvals() -> Iterable[Any]:
 def _expired_questions() -> Iterable[Any]:
     late = Question.objects.filter(status=QuestionStatus.WAITING, expires_at__lt=Now(), goal__cancelled_at=None)
     return late.exclude(goal__status=GoalStatus.PAUSED).values_list("pk", flat=True)[:MOST_AT_ONCE]
+
+
+def _expired_verdicts() -> Iterable[Any]:
+    late = Review.objects.filter(acted=False, expires_at__lt=Now(), rollout__goal__cancelled_at=None)
+    late = late.filter(rollout__goal__status__in=OPEN_GOAL).exclude(rollout__goal__status=GoalStatus.PAUSED)
+    return late.values_list("pk", flat=True)[:MOST_AT_ONCE]
 
 
 def _undecided() -> QuerySet[Any, Any]:

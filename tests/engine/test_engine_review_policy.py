@@ -156,9 +156,11 @@ def test_an_executor_that_does_and_undoes_is_stuck(engine: Engine) -> None:
 
 
 class TestAPersonHasTheLastWord:
-    def waiting(self, engine: Engine, policy: dict[str, Any], check: str = "test -f note-0.txt") -> Goal:
+    def waiting(
+        self, engine: Engine, policy: dict[str, Any], check: str = "test -f note-0.txt", **options: Any
+    ) -> Goal:
         engine.serve(writes_a_file)
-        goal = engine.goal("one", checks=[check], review=policy)
+        goal = engine.goal("one", checks=[check], review=policy, **options)
         engine.work(goal, until=lambda: Review.objects.exclude(asks="").exists())
         return goal
 
@@ -179,7 +181,9 @@ class TestAPersonHasTheLastWord:
         assert goal.status == "reviewing"
         assert why in why_of(goal), "the page's sentence"
         call_command("goal", "show", goal.short_id)
-        assert f"goal override {goal.short_id} complete --reason WHY" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert f"goal override {goal.short_id} complete --reason WHY" in said
+        assert "  reviewed once, on the result, by " in said
         Goal.objects.filter(pk=goal.pk).update(created_at=timezone.now() - timedelta(days=2))
         all_holds()  # the audit knows whom it waits for
         services.override_verdict(goal.pk, "complete", by="ada", reason="I looked at it")
@@ -211,6 +215,33 @@ class TestAPersonHasTheLastWord:
         assert (goal.status, Event.objects.filter(goal=goal).count()) == ("reviewing", seen)
         decided = services.override_verdict(goal.pk, "retry_same", by="ada", reason="once more")
         assert decided.deadline_at > timezone.now() + timedelta(hours=1)
+
+    def test_nobody_decides_in_time_and_the_goal_ends(self, engine: Engine) -> None:
+        goal = self.waiting(engine, {"reviewed_by": "human"}, approval={"hours": 2})
+        review = Review.objects.get()
+        assert review.expires_at is not None
+        assert timedelta(minutes=119) < review.expires_at - review.created_at < timedelta(minutes=121)
+        assert "Without a decision the goal ends at" in why_of(goal)
+        Review.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+        assert services.sweep()["verdicts"] == 1
+        assert services.sweep()["verdicts"] == 0
+        goal.refresh_from_db()
+        assert goal.status == "failed"
+        assert "nobody decided about the verdict complete until" in goal.reason
+        with pytest.raises(IllegalMove, match="what is over does not change"):
+            services.override_verdict(goal.pk, "complete", by="ada", reason="I was away")
+
+    def test_nobody_decides_in_time_and_the_goal_pauses_and_asks_on(self, engine: Engine) -> None:
+        goal = self.waiting(engine, {"reviewed_by": "human"}, approval={"on_expiry": "pause"})
+        Review.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+        services.sweep()
+        goal.refresh_from_db()
+        assert (goal.status, goal.reason) == ("paused", "nobody decided about a verdict in time")
+        services.resume_goal(goal.pk)
+        assert services.sweep()["verdicts"] == 0, "it has its hours once more"
+        services.override_verdict(goal.pk, "complete", by="ada", reason="I looked at it")
+        goal.refresh_from_db()
+        assert (goal.status, goal.verified) == ("succeeded", True)
 
     def test_the_same_decision_twice_throws_nothing_away(self, engine: Engine) -> None:
         goal = self.waiting(engine, {"reviewed_by": "human"})
