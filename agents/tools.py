@@ -14,10 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from .contracts import Question
 from .errors import FileProblem
 from .ports import Command, CommandResult, Message, Sandbox, ToolCall, ToolSpec
+from .redaction import MARK
 from .sandbox.files import clean_path
 from .text import storable_json
 
 SHOWN = 8_000  # characters of an output that the model is shown, half from the head and half from the tail
+HIDDEN = (
+    "error: {path} is as it was: what you wrote holds '[redacted: …]', which stands for a secret that you are not shown. "
+    "Change only the lines around it, with edit_file."
+)
 LARGEST_FILE = 1_048_576
 SEARCH_HITS = 100
 
@@ -129,6 +134,8 @@ def edit_file(bench: Bench, asked: EditFile) -> str:
     old, new = asked.old, asked.new
     if "\r\n" in text and "\r" not in old:  # the model was shown the lines without their ends
         old, new = old.replace("\n", "\r\n"), re.sub("\r?\n", "\r\n", new)
+    if MARK in new and MARK not in text:
+        return HIDDEN.format(path=asked.path)
     count = text.count(old)
     if count != 1:
         hint = _hint(text, asked.old, count)
@@ -138,6 +145,8 @@ def edit_file(bench: Bench, asked: EditFile) -> str:
 
 
 def write_file(bench: Bench, asked: WriteFile) -> str:
+    if MARK in asked.content:
+        return HIDDEN.format(path=asked.path)
     data = asked.content.encode()
     bench.sandbox.write(inside(asked.path), data)
     return f"{asked.path} is written ({len(data)} bytes)"

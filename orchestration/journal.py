@@ -29,6 +29,7 @@ from .hotpath import Position, Spent
 from .mail import Mail
 from .models import Artifact, Call, Run
 from .pricing import Price
+from .secrecy import redact, told_by
 from .selectors.prices import price_of
 from .services.breaking import heard_from
 from .services.journaling import note_divergence, note_take_over
@@ -123,7 +124,7 @@ class Journal:
             hotpath.lose_call(self.run, pk, tokens, str(error), **money)  # the same run makes it again, at this place
             raise
         except AgentError as error:
-            said = storable(str(error))[:2000]
+            said = redact(storable(str(error)))[:2000]
             if error.billed:
                 hotpath.lose_call(self.run, pk, tokens, said, **money)
             else:
@@ -201,6 +202,7 @@ class _JournaledLLM:
 
     def _complete(self, request: CompletionRequest) -> Completion:
         journal = self._journal
+        request = _without_secrets(request)
         whole = storable_json(_request_as_json(request))
         request_hash = _hash(whole)
         if known := journal.replay(Position(journal.at.turn + 1, 0), request_hash):
@@ -251,12 +253,13 @@ class _JournaledSandbox:
 
     def run(self, command: Command) -> CommandResult:
         journal = self._journal
-        said = {"script": storable(command.script), "timeout": command.timeout, "network": command.network}
+        said = {"script": redact(storable(command.script)), "timeout": command.timeout, "network": command.network}
         request_hash = _hash({**said, "stdin": hashlib.sha256(command.stdin).hexdigest()})
         if known := journal.replay(_next(journal.at), request_hash):
             return CommandResult(**(known.answer or {}))
         with journal.active.closing(self._port.close):
-            pk, result = journal.live(CallKind.COMMAND, request_hash, said, Stake(), lambda: self._port.run(command))
+            run = self._port.run
+            pk, result = journal.live(CallKind.COMMAND, request_hash, said, Stake(), lambda: told_by(run(command)))
             checkpoint = journal.checkpoint()
         output = {}
         if result.whole:
@@ -343,6 +346,19 @@ def _request_as_json(request: CompletionRequest) -> dict[str, Any]:
         "schema_name": request.schema_name,
         "max_tokens": request.max_tokens,
     }
+
+
+def _without_secrets(request: CompletionRequest) -> CompletionRequest:
+    """Of what is sent; what the model itself said stays in the record as it was, or it could not be replayed."""
+    messages = (
+        replace(
+            message,
+            content=redact(message.content),
+            tool_calls=tuple(replace(call, arguments=redact(call.arguments)) for call in message.tool_calls),
+        )
+        for message in request.messages
+    )
+    return replace(request, messages=tuple(messages))
 
 
 def _completion_as_json(answer: Completion) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from ..blobs import load_blob, save_blob
 from ..journal import release_connection
 from ..llms import Client, client_for
 from ..models import Artifact, Goal, Provider, Repository
+from ..secrecy import told_by
 from ..services.breaking import heard_from
 
 REMEDY = (
@@ -68,7 +69,7 @@ class Bench:
 
     def check(self, command: str, origin: str, commit: str) -> CheckResult:
         """Run one check on the tree as it is."""
-        result = self.sandbox.run(Command(command, timeout=float(settings.CHECK_TIMEOUT_SECONDS)))
+        result = told_by(self.sandbox.run(Command(command, timeout=float(settings.CHECK_TIMEOUT_SECONDS))))
         return as_check(command, origin, commit, result, self._report(command), self.environment)
 
     def check_all(self, checks: Sequence[tuple[str, str]], commit: str) -> list[CheckResult]:
