@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .errors import AgentError, Transient
 from .ports import LLM, Completion, CompletionRequest
 
 
@@ -17,16 +18,36 @@ class Link:
     llm: LLM
 
 
+def goes_on(error: AgentError) -> bool:
+    """PURE: is the next one asked after this? An answer of no use, or a request that is no good, would be the same there."""
+    return bool(error.cause)
+
+
+def to_be_told(failed: Sequence[AgentError]) -> AgentError:
+    """PURE: of a chain in which none could answer: what may pass, for then the run waits for it; else what the last one said."""
+    if isinstance(failed[-1], Transient):
+        return failed[-1]
+    return next((error for error in failed if isinstance(error, Transient)), failed[-1])
+
+
 class ChainedLLM:
     """Whoever has fallen back stays there: a conversation that changes its model each time is in nobody's cache."""
 
     def __init__(self, links: Sequence[Link]) -> None:
         self.links = tuple(links)
-        self._at = 0
+        self.at = 0
 
     @property
     def link(self) -> Link:
-        return self.links[self._at]
+        return self.links[self.at]
+
+    @property
+    def has_more(self) -> bool:
+        return self.at + 1 < len(self.links)
+
+    def go_to(self, number: int) -> None:
+        """Where a record says that it was, or one further."""
+        self.at = min(max(number, 0), len(self.links) - 1)
 
     @property
     def provider(self) -> str:

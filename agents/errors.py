@@ -20,15 +20,34 @@ Adapters turn every foreign exception into one of these, in one place each, with
 
 from __future__ import annotations
 
+from enum import StrEnum
+
+
+class Cause(StrEnum):
+    """Why a model could not answer, as far as another model might (`agents/chain.py: goes_on`)."""
+
+    RATE_LIMITED = "rate_limited"
+    NO_CREDIT = "no_credit"
+    FAILING = "failing"  # 5xx, or half an answer
+    TIMED_OUT = "timed_out"
+    UNREACHABLE = "unreachable"
+    TOO_LONG = "context_too_long"
+    REFUSED = "refused"  # the key, or no such model
+    AWAY = "away"  # known to be, and so not asked
+
 
 class AgentError(Exception):
-    """Root of the tree; catch it to handle every expected end. `billed`: it may have cost what it was to cost; nobody knows."""
+    """Root of the tree; catch it to handle every expected end. `billed`: it may have cost what it was to cost; nobody knows.
+
+    `cause`: why a model could not answer, empty where it is nothing that another one would do better.
+    """
 
     kind = "unknown"
 
-    def __init__(self, message: str = "", *, billed: bool = False) -> None:
+    def __init__(self, message: str = "", *, billed: bool = False, cause: str = "") -> None:
         super().__init__(message)
         self.billed = billed
+        self.cause = cause
 
 
 class Transient(AgentError):
@@ -41,9 +60,15 @@ class Transient(AgentError):
     kind = "transient"
 
     def __init__(
-        self, message: str, *, retry_after: float | None = None, billed: bool = False, outage_of: str = ""
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        billed: bool = False,
+        outage_of: str = "",
+        cause: str = "",
     ) -> None:
-        super().__init__(message, billed=billed)
+        super().__init__(message, billed=billed, cause=cause)
         self.retry_after = retry_after
         self.outage_of = outage_of
 

@@ -26,6 +26,7 @@ from bench.peers.common import Marks
 from orchestration import equipment, runtime, services
 from orchestration.active import ActiveRun
 from orchestration.journal import Journal
+from orchestration.journaled_llm import JournaledLLM
 from orchestration.models import Run
 from orchestration.runs.bench import Tools
 from orchestration.runs.envelope import PROCEDURES
@@ -84,7 +85,9 @@ def _work(active: ActiveRun, index: int) -> None:
     if call is not None:
         prompt = Message("user", f"step {index} of {active.run.goal_id}")
         llm = from_environment(settings.LLM_ENVIRONMENT | {"LLM_BASE_URL": f"{os.environ['MODEL_URL']}/{call}/v1"})
-        served = float(journal.llm(llm).complete(CompletionRequest((prompt,), max_tokens=100)).message.content)
+        served = float(
+            JournaledLLM(journal, llm).complete(CompletionRequest((prompt,), max_tokens=100)).message.content
+        )
     marks.add(str(active.run.goal_id), index, began, served)
 
 

@@ -1,4 +1,4 @@
-"""The journal of a run: wraps its LLM and Sandbox ports, so that nothing recorded is ever bought or run twice.
+"""The journal of a run: stands before its ports (the model in `journaled_llm`), so that nothing recorded is ever bought or run twice.
 
 Live, a call goes: intent with reserved cost (needs the gate and the fence) → no connection held → the call → answer, cost,
 checkpoint and lease in one transaction. After a take-over the loop is fed the recorded answers in their order, from a workspace
@@ -18,20 +18,17 @@ from typing import Any, Protocol, TypeVar
 from django.db import connection
 
 from agents.errors import AgentError, Cancelled, FileProblem, SandboxBusy, SandboxLost
-from agents.ports import LLM, Command, CommandResult, Completion, CompletionRequest, Message, Sandbox, ToolCall, Usage
-from agents.text import storable, storable_json
+from agents.ports import Command, CommandResult, Sandbox
+from agents.text import storable
 
 from . import hotpath
 from .active import ActiveRun
 from .blobs import load_blob, save_blob
-from .budget import estimate_tokens
-from .hotpath import Position, Spent
+from .hotpath import Position
 from .mail import Mail
 from .models import Artifact, Call, Run
 from .pricing import Price
 from .secrecy import redact, told_by
-from .selectors.prices import price_of
-from .services.breaking import heard_from
 from .services.journaling import note_divergence, note_take_over
 from .states import CallKind, CallStatus, RunKind
 
@@ -82,9 +79,6 @@ class Journal:
             self.mail.load()
             note_take_over(self.run, self._recorded.values(), self._saved[0])
         release_connection()
-
-    def llm(self, port: LLM) -> LLM:
-        return _JournaledLLM(self, port)
 
     def sandbox(self, port: Sandbox) -> Sandbox:
         return _JournaledSandbox(self, port)
@@ -170,78 +164,6 @@ class Journal:
         self._saved = (call.checkpoint, call.checkpoint_bundle)
 
 
-class _JournaledLLM:
-    def __init__(self, journal: Journal, port: LLM) -> None:
-        self._journal = journal
-        self._port = port
-        self._told = 0  # messages of earlier requests: a Call keeps only what was added
-
-    @property
-    def model(self) -> str:
-        return self._port.model
-
-    @property
-    def max_tokens(self) -> int:
-        return self._port.max_tokens
-
-    @property
-    def dependency(self) -> str:
-        """Of whom is asked now: a chain may go on to another one."""
-        return self._port.dependency
-
-    def complete(self, request: CompletionRequest) -> Completion:
-        """With the messages of people where they belong; one that comes in just now is told first."""
-        journal = self._journal
-        turn = journal.at.turn + 1
-        while True:
-            try:
-                return self._complete(journal.mail.put_into(request, turn))
-            except hotpath.Unheard:
-                journal.mail.fetch(turn, len(request.messages))
-                journal.at = Position(turn - 1, 0)
-
-    def _complete(self, request: CompletionRequest) -> Completion:
-        journal = self._journal
-        request = _without_secrets(request)
-        whole = storable_json(_request_as_json(request))
-        request_hash = _hash(whole)
-        if known := journal.replay(Position(journal.at.turn + 1, 0), request_hash):
-            self._told = len(request.messages)
-            return _completion_from_json(known.answer or {})
-        stake = self._stake(whole, request)
-        provider = getattr(self._port, "provider", "")
-        added = {"messages": whole["messages"][self._told :], "told": self._told, "model": self.model}
-        with journal.active.closing(self._port.abort):
-            pk, answer = journal.live(CallKind.LLM, request_hash, added, stake, lambda: self._port.complete(request))
-        self._told = len(request.messages)
-        answer = _completion_from_json(storable_json(_completion_as_json(answer)))
-        used = answer.usage
-        told: dict[str, Any] = {"answer": _completion_as_json(answer), "model": answer.model[:200]}
-        if provider:
-            told["provider"] = provider
-        hotpath.settle_call(
-            journal.run,
-            pk,
-            spent=Spent(used.prompt, used.completion, used.cached),
-            reserved=stake.tokens,
-            **stake.money,
-            **told,
-        )
-        heard_from(self.dependency)
-        release_connection()
-        return answer
-
-    def _stake(self, whole: Mapping[str, Any], request: CompletionRequest) -> Stake:
-        """The prompt by its size, the answer by its limit; in money at the price of now."""
-        answer = request.max_tokens or self.max_tokens
-        tokens = estimate_tokens(len(json.dumps(whole).encode()), answer)
-        price = price_of(self.dependency, request.model or self.model, self._journal.run.goal.team_id)
-        return Stake(tokens, price, price.worst(tokens, answer) if price else 0)
-
-    def abort(self) -> None:
-        self._port.abort()
-
-
 class _JournaledSandbox:
     def __init__(self, journal: Journal, port: Sandbox) -> None:
         self._journal = journal
@@ -254,7 +176,7 @@ class _JournaledSandbox:
     def run(self, command: Command) -> CommandResult:
         journal = self._journal
         said = {"script": redact(storable(command.script)), "timeout": command.timeout, "network": command.network}
-        request_hash = _hash({**said, "stdin": hashlib.sha256(command.stdin).hexdigest()})
+        request_hash = hash_of({**said, "stdin": hashlib.sha256(command.stdin).hexdigest()})
         if known := journal.replay(_next(journal.at), request_hash):
             return CommandResult(**(known.answer or {}))
         with journal.active.closing(self._port.close):
@@ -274,24 +196,24 @@ class _JournaledSandbox:
     def read(self, path: str, max_bytes: int = 1_048_576) -> bytes:
         journal = self._journal
         request = {"read": storable(path), "max_bytes": max_bytes}
-        if known := journal.replay(_next(journal.at), _hash(request)):
+        if known := journal.replay(_next(journal.at), hash_of(request)):
             return _read_answer(known.answer or {})
         journal.active.check()
         answer = _attempt(lambda: self._port.read(path, max_bytes))
-        hotpath.note_file(journal.run, journal.at, _hash(request), request, answer=answer)
+        hotpath.note_file(journal.run, journal.at, hash_of(request), request, answer=answer)
         release_connection()
         return _read_answer(answer)
 
     def write(self, path: str, data: bytes) -> None:
         journal = self._journal
         request = {"write": storable(path), "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        if known := journal.replay(_next(journal.at), _hash(request)):
+        if known := journal.replay(_next(journal.at), hash_of(request)):
             _read_answer(known.answer or {})
             return
         journal.active.check()
         answer = _attempt(lambda: self._written(path, data))
         checkpoint = journal.checkpoint()
-        hotpath.note_file(journal.run, journal.at, _hash(request), request, answer=answer, **checkpoint)
+        hotpath.note_file(journal.run, journal.at, hash_of(request), request, answer=answer, **checkpoint)
         release_connection()
         _read_answer(answer)
 
@@ -317,7 +239,7 @@ def _order(at: Position) -> tuple[int, int]:
     return at.turn, at.index
 
 
-def _hash(value: Mapping[str, Any]) -> str:
+def hash_of(value: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
@@ -334,39 +256,3 @@ def _read_answer(answer: Mapping[str, Any]) -> bytes:
     if problem := answer.get("problem"):
         raise FileProblem(problem)
     return base64.b64decode(answer.get("base64", ""))
-
-
-def _request_as_json(request: CompletionRequest) -> dict[str, Any]:
-    return {
-        "messages": [asdict(message) for message in request.messages],
-        "tools": [
-            {"name": t.name, "description": t.description, "parameters": dict(t.parameters)} for t in request.tools
-        ],
-        "schema": dict(request.schema) if request.schema else None,
-        "schema_name": request.schema_name,
-        "max_tokens": request.max_tokens,
-    }
-
-
-def _without_secrets(request: CompletionRequest) -> CompletionRequest:
-    """Of what is sent; what the model itself said stays in the record as it was, or it could not be replayed."""
-    messages = (
-        replace(
-            message,
-            content=redact(message.content),
-            tool_calls=tuple(replace(call, arguments=redact(call.arguments)) for call in message.tool_calls),
-        )
-        for message in request.messages
-    )
-    return replace(request, messages=tuple(messages))
-
-
-def _completion_as_json(answer: Completion) -> dict[str, Any]:
-    return asdict(answer)
-
-
-def _completion_from_json(answer: Mapping[str, Any]) -> Completion:
-    said = answer["message"]
-    calls = tuple(ToolCall(**call) for call in said["tool_calls"])
-    message = Message(said["role"], said["content"], calls, said["tool_call_id"])
-    return Completion(message, answer["finish_reason"], Usage(**answer["usage"]), answer["model"])

@@ -109,6 +109,23 @@ def _taken_over(subject: str, old: str, new: str, reason: str, data: Mapping[str
     return f"{who} goes on at {data.get('to')}, from {lost}: {taken_over(data)}"
 
 
+CAUSES = {
+    "rate_limited": "was rate limited",
+    "no_credit": "has no credit left",
+    "failing": "failed",
+    "timed_out": "did not answer in time",
+    "unreachable": "cannot be reached",
+    "context_too_long": "cannot read so long a request",
+    "refused": "refused to answer",
+    "away": "is known to be away",
+}
+
+
+def _fell_back(subject: str, old: str, new: str, reason: str, data: Mapping[str, Any]) -> str:
+    cause = CAUSES.get(str(data.get("cause")), "could not answer")
+    return _with(f"{data.get('from')} {cause}, {data.get('to')} is asked", reason)
+
+
 def _review(subject: str, old: str, new: str, reason: str, data: Mapping[str, Any]) -> str:
     return _with(f"The review says {subject.replace('_', ' ')}", reason)
 
@@ -151,6 +168,7 @@ TELLERS: dict[str, Callable[[str, str, str, str, Mapping[str, Any]], str]] = {
         f"The question of step {data.get('step', '?')} is {new}", reason
     ),
     "plan.edited": lambda subject, old, new, reason, data: _with(f"Edited into {subject}", reason),
+    "model.fell_back": _fell_back,
     "journal.diverged": _named("The work took another way than its record"),
     "repository.warning": _named("About the repository"),
     "branch.refused": _named("No branch was made"),

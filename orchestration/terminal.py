@@ -281,6 +281,9 @@ def event_line(row: Mapping[str, Any], paint: Paint) -> str:
         "run.taken_over": lambda: (
             f"{paint.mark('running')} {plain(sentence(row['kind'], subject, '', '', reason, data), 300)}"
         ),
+        "model.fell_back": lambda: (
+            f"{paint.mark('running')} {plain(sentence(row['kind'], subject, '', '', reason, data), 300)}"
+        ),
         "run.queued": lambda: f"{paint.mark('queued')} {_who(row)} queued {reason}",
         "run.status": lambda: f"{paint.mark(row['new'])} {_who(row)} {row['new']} {reason}",
     }

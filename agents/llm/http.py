@@ -49,6 +49,10 @@ class Broken(Exception):
     """It was sent, and no whole answer came: it may have been billed."""
 
 
+class TimedOut(Broken):
+    """It was sent, and nothing came for the longest time that is waited."""
+
+
 class Line:
     """The socket of a call in flight; `cut` wakes a blocked read, which closing the client would not."""
 
@@ -134,7 +138,7 @@ def _mapped(error: Exception, host: str, timeouts: Timeouts) -> Exception:
     if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError | httpx.PoolTimeout):
         return NotSent(f"no server answers at {host} ({_short(error)}); is it running? LLM_BASE_URL")
     if isinstance(error, httpx.ReadTimeout):
-        return Broken(f"the model at {host} said nothing for {timeouts.read:g} seconds (LLM_TIMEOUT)")
+        return TimedOut(f"the model at {host} said nothing for {timeouts.read:g} seconds (LLM_TIMEOUT)")
     return Broken(f"the connection to the model at {host} broke: {_short(error)}")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import tenacity
 
-from ..errors import Cancelled, Permanent, Transient
+from ..errors import Cancelled, Cause, Permanent, Transient
 from ..ports import Completion, CompletionRequest, Message, ToolCall, Usage
 from . import http
 from .http import NotSent, Reply, Timeouts
@@ -21,6 +21,14 @@ from .http import NotSent, Reply, Timeouts
 MAX_REPLY = 8 * 1024 * 1024
 QUICK_AGAIN = frozenset({502, 503, 504})
 QUOTA_WORDS = ("insufficient_quota", "insufficient balance", "insufficient_balance")
+LENGTH_WORDS = (
+    "context_length",
+    "context length",
+    "context window",
+    "too many tokens",
+    "prompt is too long",
+    "context size",
+)
 FORMAT_WORDS = ("response_format", "json_schema", "json_object", "structured")
 MODES = ("json_schema", "json_object", "text")
 NEXT_MODE = {"json_schema": "json_object", "json_object": "text"}
@@ -157,9 +165,10 @@ class OpenAICompatibleLLM:
         try:
             reply: Reply = tries(self._post, data)
         except NotSent as error:
-            raise Transient(str(error), outage_of=self.dependency) from None
+            raise Transient(str(error), outage_of=self.dependency, cause=Cause.UNREACHABLE) from None
         except http.Broken as error:
-            raise Transient(str(error), billed=True, outage_of=self.dependency) from None
+            cause = Cause.TIMED_OUT if isinstance(error, http.TimedOut) else Cause.FAILING
+            raise Transient(str(error), billed=True, outage_of=self.dependency, cause=cause) from None
         return reply
 
     def _post(self, data: bytes) -> Reply:
@@ -184,15 +193,22 @@ class OpenAICompatibleLLM:
         """Every status that is no answer, mapped once."""
         status = reply.status
         if status == 402 or (status in (403, 429) and any(word in _text_of(reply).lower() for word in QUOTA_WORDS)):
-            return Permanent(f"the account at the model's server has no credit left (HTTP {status}). {said}")
+            said = f"the account at the model's server has no credit left (HTTP {status}). {said}"
+            return Permanent(said, cause=Cause.NO_CREDIT)
         if status in (401, 403):
-            return Permanent(f"the model's server refuses the key (HTTP {status}): set LLM_API_KEY. {said}")
+            said = f"the model's server refuses the key (HTTP {status}): set LLM_API_KEY. {said}"
+            return Permanent(said, cause=Cause.REFUSED)
         if status == 404:
-            return Permanent(f"not found (HTTP 404): check LLM_BASE_URL and LLM_MODEL ({self.model}). {said}")
+            said = f"not found (HTTP 404): check LLM_BASE_URL and LLM_MODEL ({self.model}). {said}"
+            return Permanent(said, cause=Cause.REFUSED)
         if status == 429:
-            return self._outage(f"the model's server asks to slow down (HTTP 429). {said}", reply)
+            said = f"the model's server asks to slow down (HTTP 429). {said}"
+            return self._outage(said, reply, Cause.RATE_LIMITED)
         if status >= 500 or status == 408:
-            return self._outage(f"the model's server failed (HTTP {status}). {said}", reply)
+            return self._outage(f"the model's server failed (HTTP {status}). {said}", reply, Cause.FAILING)
+        if status == 413 or (status in (400, 422) and any(word in _text_of(reply).lower() for word in LENGTH_WORDS)):
+            said = f"the request is longer than the model can read (HTTP {status}). {said}"
+            return Permanent(said, cause=Cause.TOO_LONG)
         if 300 <= status < 400:
             place = self._clean(reply.headers.get("location", "nowhere"))
             return Permanent(
@@ -200,8 +216,8 @@ class OpenAICompatibleLLM:
             )
         return Permanent(f"the model's server refuses the request (HTTP {status}). {said}")
 
-    def _outage(self, text: str, reply: Reply) -> Transient:
-        return Transient(text, retry_after=_retry_after(reply), outage_of=self.dependency)
+    def _outage(self, text: str, reply: Reply, cause: str) -> Transient:
+        return Transient(text, retry_after=_retry_after(reply), outage_of=self.dependency, cause=cause)
 
     def _completion(self, reply: Reply, request: CompletionRequest) -> Completion:
         try:

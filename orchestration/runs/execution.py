@@ -17,6 +17,7 @@ from .. import services
 from ..active import ActiveRun
 from ..blobs import load_blob, save_blob
 from ..journal import Journal, release_connection
+from ..journaled_llm import JournaledLLM
 from ..models import Call, Check, Goal, Question, Rollout, Run, Step
 from ..services import HeadMoved, Merged
 from ..states import CallKind, CallStatus, CheckOrigin, CheckPhase, RunStatus
@@ -38,7 +39,7 @@ def execute(tools: Tools, active: ActiveRun) -> Run | None:
         journal = Journal(active, place)
         journal.open()
         agent = ExecutorAgent(
-            journal.llm(crew.llm),
+            JournaledLLM(journal, crew.llm),
             journal.sandbox(place.sandbox),
             max_turns=settings.AGENT_MAX_STEPS,
             command_timeout=float(settings.COMMAND_TIMEOUT_SECONDS),

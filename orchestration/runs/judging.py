@@ -9,6 +9,7 @@ from ..active import ActiveRun
 from ..blobs import load_blob
 from ..flow import winner
 from ..journal import Journal, release_connection
+from ..journaled_llm import JournaledLLM
 from ..models import Rollout, Run
 from ..scoring import merit
 from ..selectors import goal_view
@@ -25,7 +26,7 @@ def judge(tools: Tools, active: ActiveRun) -> Run | None:
     release_connection()
     journal = Journal(active)
     journal.open()
-    samples = JudgeAgent(journal.llm(crew.llm)).choose(run.goal.text, diffs, str(run.goal_id))
+    samples = JudgeAgent(JournaledLLM(journal, crew.llm)).choose(run.goal.text, diffs, str(run.goal_id))
     said = [{"preferred": number, "reasoning": why} for number, why in samples]
     return services.record_votes(run, votes(samples), said, active.successor)
 

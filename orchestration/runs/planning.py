@@ -9,6 +9,7 @@ from agents.survey import survey
 from .. import services
 from ..active import ActiveRun
 from ..journal import Journal, release_connection
+from ..journaled_llm import JournaledLLM
 from ..models import Check, Goal, Run, Step
 from ..states import CheckOrigin, CheckPhase
 from .base import based
@@ -27,9 +28,9 @@ def plan(tools: Tools, active: ActiveRun) -> Run | None:
         journal.open()
         brief = brief_for(run, goal, survey(place.sandbox))
         release_connection()
-        draft = PlannerAgent(journal.llm(crew.llm), journal.sandbox(place.sandbox), tool_calls=crew.tool_calls).plan(
-            brief
-        )
+        draft = PlannerAgent(
+            JournaledLLM(journal, crew.llm), journal.sandbox(place.sandbox), tool_calls=crew.tool_calls
+        ).plan(brief)
     return services.record_plan(run, draft, active.successor)
 
 

@@ -16,6 +16,7 @@ from ..active import ActiveRun
 from ..artifacts import DistributedArtifactStore
 from ..blobs import load_blob, save_blob
 from ..journal import Journal, release_connection
+from ..journaled_llm import JournaledLLM
 from ..judging import asks_person, between, judge_of, verdict_of_checks
 from ..models import Call, Check, Review, Run, Step
 from ..proof import GIVEN, gating, may_differ, proven
@@ -64,7 +65,7 @@ def _verdict(
         crew = crew_for(tools, run, "reviewer")
         journal = Journal(active)
         journal.open()
-        verdict = ReflectorAgent(journal.llm(crew.llm)).judge(brief)
+        verdict = ReflectorAgent(JournaledLLM(journal, crew.llm)).judge(brief)
         if brief.evidence and not cited(verdict, brief):
             verdict = by_checks(before, after)
     if brief.still_to_come:
@@ -196,6 +197,6 @@ def _review_artifact(tools: Tools, active: ActiveRun) -> Run | None:
     crew = crew_for(tools, run, "reviewer")
     journal = Journal(active)
     journal.open()
-    agent = ReflectorAgent(journal.llm(crew.llm))
+    agent = ReflectorAgent(JournaledLLM(journal, crew.llm))
     verdict = agent.judge(agent.brief_of(value if isinstance(value, dict) else {"result": value}))
     return services.record_review(run, Judged(verdict, "", [], False), active.successor)

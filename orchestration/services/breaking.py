@@ -141,6 +141,27 @@ def probe(queues: Sequence[str], worker: str, needs: Sequence[str], *, risky: bo
     return run
 
 
+def not_to_be_asked(run: Run, name: str) -> str:
+    """Why a run that could ask another model does not ask this one: it is away. Empty: it is not, or this run is who tries it."""
+    row = Breaker.objects.filter(pk=name[:300]).exclude(status=BreakerStatus.CLOSED).first()
+    if row is None or _tries(run, row.pk):
+        return ""
+    since = f" since {timezone.localtime(row.opened_at):%H:%M:%S}" if row.opened_at else ""
+    return f"{row} is away{since}: {row.last_error}"
+
+
+@repeatable
+def _tries(run: Run, name: str) -> bool:
+    with transaction.atomic():
+        row = Breaker.objects.select_for_update(no_key=True, of=("self",)).get(pk=name)
+        if row.status != BreakerStatus.CLOSED and not _is_due(row, timezone.now()):
+            return False
+        if row.status != BreakerStatus.CLOSED:
+            move_breaker(row, BreakerStatus.HALF_OPEN, probe=run, probe_fence=run.fence, last_probe_goal=run.goal_id)
+    _suspect.add(name)
+    return True
+
+
 def _to_be_tried(needs: Sequence[str]) -> QuerySet[Breaker]:
     return Breaker.objects.filter(
         Q(status=BreakerStatus.OPEN, probe_at__lte=Now()) | Q(status=BreakerStatus.HALF_OPEN), pk__in=needs

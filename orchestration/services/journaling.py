@@ -58,6 +58,17 @@ def _in_flight(run: Run) -> int:
 
 
 @repeatable
+def note_fallback(run: Run, before: str, after: str, cause: str, error: str) -> None:
+    """A model of the run's chain could not answer, and the next one is asked."""
+    with locked(run.goal_id, by=run.worker) as change:
+        if not still_mine(run):
+            raise Fenced(f"{run} was taken over")
+        step = {"step": run.step.index} if run.step else {}
+        data = {"run": str(run.pk), "from": before, "to": after, "cause": cause, **step}
+        change.note("model.fell_back", subject(run), reason=error[:2000], data=data)
+
+
+@repeatable
 def note_divergence(run: Run, at: Position) -> None:
     """The loop asked for something else than what was recorded at that place."""
     with locked(run.goal_id, by=run.worker) as change:

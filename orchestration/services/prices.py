@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
@@ -15,9 +15,11 @@ from ..budget import Limits
 from ..errors import BadInput
 from ..models import ModelPrice, Team
 from ..pricing import provider_of
+from ..role_models import ROLES, split
 from ..selectors import prices
 from ..transitions import repeatable
 from .cleaning import clean_line, shown
+from .providers import known_providers
 
 VENICE = "https://api.venice.ai/api/v1"  # where its key leads when no address is given
 MOST = Decimal(1_000_000)
@@ -55,14 +57,18 @@ def set_price(
     return made
 
 
-def refuse_unknown_price(limits: Limits, team: Team, models: Sequence[str] = ()) -> None:
+def refuse_unknown_price(
+    limits: Limits, team: Team, models: Sequence[str] = (), named: Mapping[str, Sequence[str]] | None = None
+) -> None:
     """A limit in USD cannot be kept while nobody knows what the model costs, unless one of tokens stands beside it. Raises BadInput.
 
-    Here it can only be seen where the model is known before the work begins; else the goal pauses at its first call.
+    `models`: what rollouts ask for instead of the machine's own; `named`: chains by role. Here it can only be seen where the model
+    is known before the work begins; else the goal pauses at its first call.
     """
     if limits.micro_usd is None or limits.tokens_limited:
         return
-    for dependency, model in _models_here(models):
+    here = [] if named and set(named) == set(ROLES) else _models_here(models)
+    for dependency, model in [*here, *_models_there(team, named or {})]:
         if prices.price_of(dependency, model, team.pk) is None:
             provider = provider_of(dependency)
             raise BadInput(
@@ -70,6 +76,13 @@ def refuse_unknown_price(limits: Limits, team: Team, models: Sequence[str] = ())
                 "tokens beside it (--max-tokens), or set the price: "
                 f"manage.py price set {shlex.quote(model)} --provider {provider} --input … --output …"
             )
+
+
+def _models_there(team: Team, named: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """The same for the models of providers, fallbacks too: any of them may be the one that answers."""
+    pairs = [split(name) for name in dict.fromkeys(name for chain in named.values() for name in chain)]
+    known = known_providers(team, [provider for provider, _ in pairs]) if pairs else {}
+    return [(f"model {model} at {known[name].base_url}", model) for name, model in pairs if name in known]
 
 
 def _models_here(others: Sequence[str]) -> list[tuple[str, str]]:

@@ -131,7 +131,7 @@ def submit_goal(
         plan_only=bool(plan_only),
         origin=origin,
     )
-    refuse_unknown_price(wish.limits, wish.team, [own.model for own in wish.diversity])
+    refuse_unknown_price(wish.limits, wish.team, [own.model for own in wish.diversity], wish.role_models)
     if (setup or toolchain) and not (allow_repo and repo):
         raise BadInput(
             "setup commands and toolchains belong to a repository that is named by its owner: give --repo too"

@@ -36,7 +36,7 @@ REFUSALS = [
     (refused(401, "bad key"), Permanent, 1, ["HTTP 401", "LLM_API_KEY", "bad key"]),
     (refused(403, "not you"), Permanent, 1, ["HTTP 403", "LLM_API_KEY", "not you"]),
     (refused(404, "no such model"), Permanent, 1, ["HTTP 404", "LLM_BASE_URL", "LLM_MODEL (m)", "no such model"]),
-    (refused(400, "too many tokens"), Permanent, 1, ["refuses the request (HTTP 400)", "too many tokens"]),
+    (refused(400, "too many tokens"), Permanent, 1, ["longer than the model can read (HTTP 400)", "too many tokens"]),
     (refused(422, "no"), Permanent, 1, ["refuses the request (HTTP 422)"]),
     (refused(413, "too large"), Permanent, 1, ["HTTP 413", "too large"]),
     (refused(402, "pay first"), Permanent, 1, [NO_CREDIT, "pay first"]),
