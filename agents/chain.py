@@ -10,12 +10,34 @@ from .ports import LLM, Completion, CompletionRequest
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """What a provider allows, to all who use its key: requests and tokens a minute, calls at once; None: as many as they like."""
+
+    key: str
+    provider: str
+    requests: int | None = None
+    tokens: int | None = None
+    parallel: int | None = None
+
+    def __str__(self) -> str:
+        allowed = (
+            (self.requests, "requests a minute"),
+            (self.tokens, "tokens a minute"),
+            (self.parallel, "calls at once"),
+        )
+        return (
+            f"the limits of provider {self.provider} ({', '.join(f'{most} {what}' for most, what in allowed if most)})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
-    """One choice. `name`: provider/model, as goals call it; `provider` empty: the machine's own."""
+    """One choice. `name`: provider/model, as goals call it; `provider` empty: the machine's own; `pace`: None without limits."""
 
     name: str
     provider: str
     llm: LLM
+    pace: Pace | None = None
 
 
 def goes_on(error: AgentError) -> bool:

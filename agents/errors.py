@@ -2,7 +2,9 @@
 
     AgentError
     ├── Transient            we or the world broke, and trying again may help (the Run retries, with backoff)
-    │   ├── SandboxBusy      no sandbox can be had just now: the run waits for one, and nothing is counted
+    │   ├── Busy             there is no room just now: the run waits for some, and nothing is counted
+    │   │   ├── SandboxBusy  no sandbox can be had
+    │   │   └── ModelBusy    what the model's provider allows is used up
     │   ├── StaleEvidence    a check is older than the newest change of the files: the review is made again
     │   └── SandboxLost      the sandbox is gone: the run goes on in a new one, from its last checkpoint, and one loss is counted
     ├── Permanent            trying again cannot help: a wrong key, an unknown model, a refused repository
@@ -73,10 +75,18 @@ class Transient(AgentError):
         self.outage_of = outage_of
 
 
-class SandboxBusy(Transient):
-    """All sandbox services are at their limits; the message says which. No attempt and no loss."""
+class Busy(Transient):
+    """There is no room just now; the message says where. No attempt and no loss."""
 
     kind = "busy"
+
+
+class SandboxBusy(Busy):
+    """All sandbox services are at their limits."""
+
+
+class ModelBusy(Busy):
+    """The requests or tokens that a provider allows are used up, or it asked to be left alone; `retry_after` says for how long."""
 
 
 class SandboxLost(Transient):

@@ -20,6 +20,7 @@ from . import hotpath
 from .budget import estimate_tokens
 from .hotpath import Position, Spent
 from .journal import Journal, Stake, hash_of, release_connection
+from .pacing import in_turn
 from .secrecy import redact
 from .selectors.prices import price_of
 from .services.breaking import heard_from, not_to_be_asked, report_outage
@@ -132,8 +133,11 @@ class JournaledLLM:
         added = {"messages": whole["messages"][self._told :], "told": self._told, "model": self.model}
         if self._chain and self._chain.at:
             added["link"] = self._chain.at
-        with journal.active.closing(self._port.abort):
+        pace, haste = (self._chain.link.pace, self._chain.has_more) if self._chain else (None, False)
+        waiting = in_turn(journal.active, pace, stake.tokens, haste=haste)
+        with waiting as turn, journal.active.closing(self._port.abort):
             pk, answer = journal.live(CallKind.LLM, request_hash, added, stake, lambda: self._port.complete(request))
+            turn.used = answer.usage.total or None
         return pk, stake, answer
 
     def _stake(self, whole: Mapping[str, Any], request: CompletionRequest) -> Stake:

@@ -104,10 +104,14 @@ def _at_work(running: Sequence[LiveRun]) -> str:
         again = f", attempt {run.attempt}" if run.attempt > 1 else ""
         return f"{run.what} {_works(run)} on {run.worker} since {run.since}{again}"
     where = _list(sorted({run.worker for run in running}))
-    return f"{_list([run.what for run in running])} run on {where}, the first since {min(run.since for run in running)}"
+    said = f"{_list([run.what for run in running])} run on {where}, the first since {min(run.since for run in running)}"
+    held = [run for run in running if run.waits_for]
+    return f"{said}; {_list([run.what for run in held]).lower()} {_works(held[0])[:-1]}" if held else said
 
 
 def _works(run: LiveRun) -> str:
+    if run.waits_for:
+        return f"waits for {run.waits_for},"
     return "runs" if run.what.startswith("Step") else "works"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agents.chain import ChainedLLM, Link
+from agents.chain import ChainedLLM, Link, Pace
 from agents.errors import Permanent
 from agents.ports import LLM
 from agents.varied import VariedLLM
@@ -75,7 +75,13 @@ def _link(tools: Tools, run: Run, role: str, name: str, known: Mapping[str, Prov
             f"the provider {provider} is gone: the goal asks for {name}; add it again, or retry with another"
         )
     client = tools.make_client(known[provider], model)
-    return Link(name, provider, _differently(client.llm, run, role, "")), client.tool_calls
+    llm = _differently(client.llm, run, role, "")
+    return Link(name, provider, llm, _pace(known[provider])), client.tool_calls
+
+
+def _pace(row: Provider) -> Pace | None:
+    limits = (row.requests_per_minute, row.tokens_per_minute, row.parallel_calls)
+    return Pace(row.pk.hex, row.name, *limits) if any(limits) else None
 
 
 def _differently(llm: LLM, run: Run, role: str, model: str) -> LLM:

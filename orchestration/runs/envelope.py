@@ -6,7 +6,7 @@ import logging
 import traceback
 from collections.abc import Callable
 
-from agents.errors import AgentError, BudgetExceeded, Cancelled, Conflict, Fenced, SandboxBusy, SandboxLost, Transient
+from agents.errors import AgentError, BudgetExceeded, Busy, Cancelled, Conflict, Fenced, SandboxLost, Transient
 
 from .. import services
 from ..active import ActiveRun
@@ -54,7 +54,7 @@ def _report(active: ActiveRun, error: BaseException) -> None:
                 services.stand_down(run, str(error), let_go=not active.sandboxes)
             case Transient(outage_of=str(away)) if away and _waits(run, away, error):
                 log.info("%s waits for %s: %s", run, away, error)
-            case SandboxBusy():
+            case Busy():
                 services.stand_down(run, str(error), delay=error.retry_after or 0.0)
             case SandboxLost():
                 services.lose_sandbox(run, str(error))

@@ -16,6 +16,7 @@ from ..states import LIVE_RUN, ApprovalStatus, GoalStatus, QuestionStatus, RunSt
 from ..why import Facts, LiveRun
 from .outages import held_queues
 
+LATE = timedelta(seconds=10)  # a turn that is overdue by more is none any more
 FRESH = timedelta(seconds=60)
 RUN_WHAT = {"plan": "The planner", "review": "The reviewer", "exam": "The clean room", "judge": "The judge"}
 WORKER = re.compile(r"[^\s:]+:\d+:[0-9a-f]+")
@@ -117,7 +118,7 @@ def _live(run: Run, runs: Sequence[Run], queues: set[str], held: Mapping[str, Br
         attempt=run.attempt,
         last_error=earlier[-1].error_kind if earlier else "",
         served=run.queue in queues,
-        waits_for=_outage(held.get(run.queue)),
+        waits_for=("" if running else _outage(held.get(run.queue))) or _limits(run),
     )
 
 
@@ -126,6 +127,13 @@ def _outage(breaker: Breaker | None) -> str:
         return ""
     since = f" since {clock(breaker.opened_at)}" if breaker.opened_at else ""
     return f"{breaker}{since}: {breaker.last_error}"
+
+
+def _limits(run: Run) -> str:
+    """Whose limits hold it back, and until when."""
+    if run.waiting_until is None or run.waiting_until < timezone.now() - LATE:
+        return ""
+    return f"{run.waiting_for}, until {clock(run.waiting_until)}"
 
 
 def _used(goal: Goal, cap: str) -> int:
