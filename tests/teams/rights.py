@@ -108,6 +108,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     "schedule": {"list": S, **dict.fromkeys(("add", "run", "pause", "resume", "remove"), M)},
     "repository": Action.MANAGE_REPOSITORIES,
     "price": {"list": S, "set": Action.MANAGE_MONEY},
+    "costs": Action.SEE_COSTS,
     "provider": {
         **dict.fromkeys(("list", "test"), S),
         **dict.fromkeys(("add", "change", "remove", "reseal"), Action.MANAGE_PROVIDERS),
