@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
-from . import approvals, goals, prices, providers, questions, records, schedules, schema, teams, work
+from . import approvals, costs, goals, prices, providers, questions, records, schedules, schema, teams, work
 
 app_name = "api"
 
@@ -47,6 +47,7 @@ router.register("repositories", records.Repositories, "repository")
 router.register("providers", providers.Providers, "provider")
 router.register("schedules", schedules.Schedules, "schedule")
 router.register("prices", prices.Prices, "price")
+router.register("costs", costs.CostsView, "cost")
 router.register("teams", teams.Teams, "team")
 router.register("members", teams.Members, "member")
 router.register("workers", records.Workers, "worker")

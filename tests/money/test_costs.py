@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -15,47 +13,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from orchestration import dispatch, services
 from orchestration.costs import BY, Amount, Costs, Worth, csv_lines, last_days
-from orchestration.models import Call, Goal, Plan, Run, Step
+from orchestration.models import Goal
 from orchestration.selectors.costs import costs
-from tests.support.people import member
+from tests.support.rows import ended_goal as goal
+from tests.support.rows import paid_call as call
 
 NOW = datetime(2026, 3, 10, 15, 30, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def nobody_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "_publisher", dispatch.publish_nothing)
-
-
-@pytest.fixture
-def ada(db: None) -> User:
-    return member("ada")
-
-
-def goal(by: Any, text: str = "Sell more", *, status: str = "succeeded", verified: bool = True, **more: Any) -> Goal:
-    """One that has ended, without any work."""
-    made = services.submit_goal(text, by=by, **more)
-    Run.objects.filter(goal=made).delete()
-    Goal.objects.filter(pk=made.pk).update(status=status, verified=verified, ended_at=timezone.now())
-    return made
-
-
-def call(of: Goal, usd: str | None, *, kind: str = "plan", model: str = "large", days: int = 0, **more: Any) -> Call:
-    """One that was made so many days ago."""
-    rollout = of.rollouts.get()
-    place: dict[str, Any] = {}
-    if kind == "step":
-        plan, _ = Plan.objects.get_or_create(rollout=rollout, revision=1, defaults={"sha256": "a" * 64})
-        step, _ = Step.objects.get_or_create(plan=plan, rollout=rollout, index=0, defaults={"description": "mend it"})
-        place = {"plan": plan, "step": step}
-    shared = {"goal": of, "rollout": rollout, "kind": kind, "queue": "planning", "status": "succeeded", **place}
-    run = Run.objects.create(**shared)
-    known = {"prompt_tokens": 100, "completion_tokens": 10, "model": model, "status": "done", "provider": "venice"}
-    cost = None if usd is None else Decimal(usd)
-    values = {"turn": 1, "index": 0, "kind": "llm", "fence": 1, "request_hash": "x", "cost": cost, **known, **more}
-    return Call.objects.create(run=run, started_at=timezone.now() - timedelta(days=days), **values)
 
 
 def found(by: str = "model", days: int = 30) -> Costs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,31 @@ def foreign_artifact() -> Artifact:
     return Artifact.objects.create(
         id="report/of yesterday", sha256="0" * 64, size=2, data=zlib.compress(b"{}"), encoding="zlib"
     )
+
+
+def ended_goal(
+    by: Any, text: str = "Sell more", *, status: str = "succeeded", verified: bool = True, **more: Any
+) -> Goal:
+    """One that has ended, without any work."""
+    made = services.submit_goal(text, by=by, **more)
+    Run.objects.filter(goal=made).delete()
+    Goal.objects.filter(pk=made.pk).update(status=status, verified=verified, ended_at=timezone.now())
+    return made
+
+
+def paid_call(
+    of: Goal, usd: str | None, *, kind: str = "plan", model: str = "large", days: int = 0, **more: Any
+) -> Call:
+    """One that was made so many days ago."""
+    rollout = of.rollouts.get()
+    place: dict[str, Any] = {}
+    if kind == "step":
+        plan, _ = Plan.objects.get_or_create(rollout=rollout, revision=1, defaults={"sha256": "a" * 64})
+        step, _ = Step.objects.get_or_create(plan=plan, rollout=rollout, index=0, defaults={"description": "mend it"})
+        place = {"plan": plan, "step": step}
+    shared = {"goal": of, "rollout": rollout, "kind": kind, "queue": "planning", "status": "succeeded", **place}
+    run = Run.objects.create(**shared)
+    known = {"prompt_tokens": 100, "completion_tokens": 10, "model": model, "status": "done", "provider": "venice"}
+    cost = None if usd is None else Decimal(usd)
+    values = {"turn": 1, "index": 0, "kind": "llm", "fence": 1, "request_hash": "x", "cost": cost, **known, **more}
+    return Call.objects.create(run=run, started_at=timezone.now() - timedelta(days=days), **values)

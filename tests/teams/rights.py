@@ -23,6 +23,7 @@ PANEL: dict[str, str | dict[str, str]] = {
     **{f"goal-{tab}": S for tab in ("detail", "commands", "changes", "reviews", "events", "artifacts")},
     **{f"goal-{part}": S for part in ("artifact", "output", "json", "stream", "handover", "handover-file")},
     **dict.fromkeys(("step-detail", "run-detail", "schedule-detail", "team-detail"), S),
+    **dict.fromkeys(("cost-list", "cost-file"), Action.SEE_COSTS),
     "goal-new": Action.SUBMIT,
     "goal-act": {
         "cancel": Action.CANCEL,
@@ -83,6 +84,7 @@ API: dict[str, dict[str, str]] = {
     "team-events": {"get": Action.SEE_AUDIT},
     "price-list": {"get": S, "post": Action.MANAGE_MONEY},
     "price-detail": {"get": S},
+    "cost-list": {"get": Action.SEE_COSTS},
     "member-list": {"get": S, "post": Action.MANAGE_MEMBERS},
     "provider-list": {"get": S, "post": Action.MANAGE_PROVIDERS},
     "provider-detail": {"get": S, "patch": Action.MANAGE_PROVIDERS, "delete": Action.MANAGE_PROVIDERS},
