@@ -11,6 +11,7 @@ from typing import Any
 
 from .contracts import StepBrief, StepDraft, StepOutcome
 from .facade import default_llm, workspace_sandbox
+from .history import PROMPT_BUDGET
 from .loop import Loop, Patience
 from .ports import LLM, Message, Sandbox
 from .prompting import render, told
@@ -36,6 +37,7 @@ class ExecutorAgent:
         command_timeout: float = 120.0,
         tool_calls: bool = True,
         patience: Patience = PATIENCE,
+        prompt_budget: int = PROMPT_BUDGET,
     ) -> None:
         self._llm = llm
         self._sandbox = sandbox
@@ -44,6 +46,7 @@ class ExecutorAgent:
         self._timeout = command_timeout
         self._tool_calls = tool_calls
         self._patience = patience
+        self._prompt_budget = prompt_budget
 
     def execute(self, step: StepBrief | Mapping[str, Any] | str) -> StepOutcome:
         """Work the step to its `finish`, or until a limit strikes. Errors of the ports pass through."""
@@ -63,7 +66,8 @@ class ExecutorAgent:
         messages = [Message("system", prompt), told(f"Your step is number {brief.step.index}.", brief)]
         bench = Bench(sandbox, self._timeout)
         llm = self._llm or default_llm()
-        return Loop(llm, bench, messages, self._max_turns, self._tool_calls, self._patience).run()
+        limits = (self._max_turns, self._tool_calls, self._patience, self._prompt_budget)
+        return Loop(llm, bench, messages, *limits).run()
 
 
 def as_brief(step: StepBrief | Mapping[str, Any] | str) -> StepBrief:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from . import tools
 from .contracts import StepOutcome
-from .history import shortened
+from .history import PROMPT_BUDGET, folded
 from .parsing import calls_of
 from .ports import LLM, Completion, CompletionRequest, Message, ToolCall
 from .tools import TOOLS, Ask, Bench, Finish
@@ -44,6 +44,7 @@ class Loop:
     max_turns: int
     tool_calls: bool
     patience: Patience = Patience()
+    prompt_budget: int = PROMPT_BUDGET  # bytes
     done: list[tuple[str, str, str]] = field(default_factory=list)
     seen: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
@@ -66,7 +67,7 @@ class Loop:
 
     def _ask(self) -> Completion:
         offered = tools.specs(TOOLS) if self.tool_calls else ()
-        return self.llm.complete(CompletionRequest(shortened(self.messages), offered))
+        return self.llm.complete(CompletionRequest(folded(self.messages, self.prompt_budget), offered))
 
     def _do_all(self, answer: Completion, calls: tuple[ToolCall, ...]) -> StepOutcome | None:
         """One after another, in the order of the answer."""

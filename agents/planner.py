@@ -11,7 +11,7 @@ from typing import Any
 from . import tools
 from .contracts import MAX_STEPS, PlanBrief, PlanDraft
 from .facade import default_llm
-from .history import shortened
+from .history import PROMPT_BUDGET, folded
 from .parsing import calls_of, settle
 from .ports import LLM, Completion, CompletionRequest, Message, Sandbox
 from .prompting import render, schema_text, told
@@ -28,19 +28,26 @@ class PlannerAgent:
     """
 
     def __init__(
-        self, llm: LLM | None = None, sandbox: Sandbox | None = None, *, max_reads: int = 10, tool_calls: bool = True
+        self,
+        llm: LLM | None = None,
+        sandbox: Sandbox | None = None,
+        *,
+        max_reads: int = 10,
+        tool_calls: bool = True,
+        prompt_budget: int = PROMPT_BUDGET,
     ) -> None:
         self._llm = llm
         self._sandbox = sandbox
         self._max_reads = max_reads
         self._tool_calls = tool_calls
+        self._prompt_budget = prompt_budget
 
     def plan(self, brief: PlanBrief) -> PlanDraft:
         """A valid plan. Raises InvalidReply when the model can't give one."""
         llm = self._llm or default_llm()
         messages = [Message("system", self._rules()), told("Plan this goal.", brief)]
         first = self._read(llm, self._sandbox, messages) if self._sandbox is not None else None
-        return settle(llm, list(shortened(messages)), PlanDraft, "plan", first)
+        return settle(llm, list(folded(messages, self._prompt_budget)), PlanDraft, "plan", first)
 
     def create_plan(self, goal: str, context: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The plan as a dict: `summary` and `steps`."""
@@ -61,7 +68,7 @@ class PlannerAgent:
         bench, left = Bench(sandbox, READ_TIMEOUT), self._max_reads
         offered = tools.specs(READING) if self._tool_calls else ()
         while left > 0:
-            answer = llm.complete(CompletionRequest(shortened(messages), offered))
+            answer = llm.complete(CompletionRequest(folded(messages, self._prompt_budget), offered))
             calls = calls_of(answer)
             if not calls or answer.finish_reason == "length":
                 return answer

@@ -408,6 +408,9 @@ LLM_ENVIRONMENT = {
 }
 # May a provider that an admin adds be on this machine or in a private network? Ollama is; where teams are strangers, say no.
 PROVIDER_PRIVATE_ADDRESSES = env.bool("PROVIDER_PRIVATE_ADDRESSES", default=True)
+LLM_CONTEXT_TOKENS = env.int(
+    "LLM_CONTEXT_TOKENS", default=0
+)  # of prompt and answer together; 0: as check_llm found out
 LLM_TOOL_CALLS = env.bool("LLM_TOOL_CALLS", default=True)
 SANDBOX = env.str("SANDBOX", default="auto")
 SANDBOX_ENVIRONMENT = {

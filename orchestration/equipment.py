@@ -19,6 +19,7 @@ from . import llms
 from .broker import installation_id
 from .errors import BadInput
 from .journal import release_connection
+from .models import Capability
 from .runs.bench import Tools
 
 log = logging.getLogger(__name__)
@@ -26,18 +27,24 @@ log = logging.getLogger(__name__)
 
 def make_tools(name: str) -> Tools:
     """The model and the sandbox that the settings name. Raises Permanent with what to do."""
-    return Tools(name, sandbox_provider(), make_llm, tool_calls=settings.LLM_TOOL_CALLS and _calls_tools())
+    known = _known()
+    return Tools(
+        name,
+        sandbox_provider(),
+        make_llm,
+        tool_calls=settings.LLM_TOOL_CALLS and (known is None or known.tool_calls),
+        context=settings.LLM_CONTEXT_TOKENS or llms.context_in(known),
+    )
 
 
-def _calls_tools() -> bool:
-    """As a trial has shown (`manage.py check_llm`), which is also where the client learns how to ask; without one it may."""
+def _known() -> Capability | None:
+    """What a trial has shown (`manage.py check_llm`), which is also where the client learns how to ask; None without one."""
     try:
-        known = llms.remembered(make_llm())
+        return llms.remembered(make_llm())
     except AgentError:
-        return True  # each run says what is missing
+        return None  # each run says what is missing
     finally:
         release_connection()
-    return known is None or known.tool_calls
 
 
 def dependencies() -> tuple[str, ...]:

@@ -24,13 +24,20 @@ class Client:
 
     llm: LLM
     tool_calls: bool = True
+    context: int | None = None  # tokens of prompt and answer together
 
 
 def client_for(provider: Provider, model: str) -> Client:
     """As its runs use it. Raises Permanent with what to change."""
     llm = client_of(provider, model)
     known = remembered(llm)
-    return Client(llm, known is None or known.tool_calls)
+    return Client(llm, known is None or known.tool_calls, provider.context_tokens or context_in(known))
+
+
+def context_in(known: Capability | None) -> int | None:
+    """Tokens of prompt and answer together, as the model's server tells them; None: nobody has asked, or it does not say."""
+    said = known.limits.get("context_tokens") if known is not None else None
+    return said if isinstance(said, int) and said > 0 else None
 
 
 def client_of(provider: Provider, model: str) -> OpenAICompatibleLLM:

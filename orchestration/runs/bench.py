@@ -43,6 +43,7 @@ class Tools:
     provider: SandboxProvider
     make_llm: Callable[[], LLM]
     tool_calls: bool = True
+    context: int | None = None  # tokens that the machine's own model holds
     make_client: Callable[[Provider, str], Client] = client_for
     folder: Path = field(default_factory=lambda: Path(settings.DATA_DIR))
 

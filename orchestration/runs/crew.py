@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agents.chain import ChainedLLM, Link, Pace
 from agents.errors import Permanent
+from agents.history import budget_for
 from agents.ports import LLM
 from agents.varied import VariedLLM
 
@@ -20,23 +21,26 @@ VARIED = ("planner", "executor")  # who reviews and compares is the same for all
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """A model for one role of one run, and whether it is offered tools."""
+    """A model for one role of one run, whether it is offered tools, and how many bytes of a conversation it is sent."""
 
     llm: LLM
     tool_calls: bool
+    prompt_budget: int
 
 
 def crew_for(tools: Tools, run: Run, role: str) -> Crew:
     """Raises Permanent where a model cannot be had: its provider is gone, or offers it no more."""
     chain = _chain(run, role)
     if not chain:
-        return Crew(_own(tools, run, role), tools.tool_calls)
+        own = _own(tools, run, role)
+        return Crew(own, tools.tool_calls, budget_for(tools.context, own.max_tokens))
     known = known_providers(run.goal.team_id, sorted({split(name)[0] for name in chain}))
     made = [_link(tools, run, role, name, known) for name in chain]
-    links = [link for link, _ in made]
+    links = [link for link, _, _ in made]
     llm: LLM = links[0].llm if len(links) == 1 and not links[0].provider else ChainedLLM(links)
-    # one conversation for all of them: where one cannot call tools, none is offered any
-    return Crew(llm, _noted(run, role, chain, all(calls_tools for _, calls_tools in made)))
+    # one conversation for all of them: where one cannot call tools, none is offered any, and the smallest must hold it
+    budget = min(budget_for(context, link.llm.max_tokens) for link, _, context in made)
+    return Crew(llm, *_noted(run, role, chain, all(calls_tools for _, calls_tools, _ in made), budget))
 
 
 def model_of(tools: Tools, goal: Goal) -> str:
@@ -65,18 +69,19 @@ def _chain(run: Run, role: str) -> list[str]:
     return list(dict.fromkeys([varied(chain[0] if chain else ENVIRONMENT, wanted, known), *chain[1:]]))
 
 
-def _link(tools: Tools, run: Run, role: str, name: str, known: Mapping[str, Provider]) -> tuple[Link, bool]:
-    """And whether it may be offered tools."""
+def _link(tools: Tools, run: Run, role: str, name: str, known: Mapping[str, Provider]) -> tuple[Link, bool, int | None]:
+    """And whether it may be offered tools, and the tokens that it holds."""
     provider, model = split(name)
     if provider == ENVIRONMENT:
-        return Link(name, "", _differently(tools.make_llm(), run, role, model)), tools.tool_calls
+        link = Link(name, "", _differently(tools.make_llm(), run, role, model))
+        return link, tools.tool_calls, None if model else tools.context
     if provider not in known:
         raise Permanent(
             f"the provider {provider} is gone: the goal asks for {name}; add it again, or retry with another"
         )
     client = tools.make_client(known[provider], model)
     llm = _differently(client.llm, run, role, "")
-    return Link(name, provider, llm, _pace(known[provider])), client.tool_calls
+    return Link(name, provider, llm, _pace(known[provider])), client.tool_calls, client.context
 
 
 def _pace(row: Provider) -> Pace | None:
@@ -90,13 +95,13 @@ def _differently(llm: LLM, run: Run, role: str, model: str) -> LLM:
     return VariedLLM(llm, model, temperature) if model or temperature is not None else llm
 
 
-def _noted(run: Run, role: str, chain: list[str], tool_calls: bool) -> bool:
-    """In the run's own row at its first claim: who was asked, and whether with tools, whatever is found out about them meanwhile.
+def _noted(run: Run, role: str, chain: list[str], tool_calls: bool, budget: int) -> tuple[bool, int]:
+    """In the run's own row at its first claim: who was asked and how, whatever is found out about them meanwhile.
 
     A take-over asks in the same way, or its record would not fit.
     """
     if role in run.brief.get("models", {}):
-        return bool(run.brief.get("tool_calls", tool_calls))
-    run.brief = {**run.brief, "models": {role: chain}, "tool_calls": tool_calls}
+        return bool(run.brief.get("tool_calls", tool_calls)), int(run.brief.get("prompt_budget", budget))
+    run.brief = {**run.brief, "models": {role: chain}, "tool_calls": tool_calls, "prompt_budget": budget}
     Run.objects.filter(pk=run.pk).update(brief=run.brief)
-    return tool_calls
+    return tool_calls, budget

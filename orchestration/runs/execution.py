@@ -45,6 +45,7 @@ def execute(tools: Tools, active: ActiveRun) -> Run | None:
             command_timeout=float(settings.COMMAND_TIMEOUT_SECONDS),
             tool_calls=crew.tool_calls,
             patience=Patience(**settings.STUCK),
+            prompt_budget=crew.prompt_budget,
         )
         outcome = agent.execute(brief)
         if outcome.question is not None:

@@ -29,7 +29,10 @@ def plan(tools: Tools, active: ActiveRun) -> Run | None:
         brief = brief_for(run, goal, survey(place.sandbox))
         release_connection()
         draft = PlannerAgent(
-            JournaledLLM(journal, crew.llm), journal.sandbox(place.sandbox), tool_calls=crew.tool_calls
+            JournaledLLM(journal, crew.llm),
+            journal.sandbox(place.sandbox),
+            tool_calls=crew.tool_calls,
+            prompt_budget=crew.prompt_budget,
         ).plan(brief)
     return services.record_plan(run, draft, active.successor)
 

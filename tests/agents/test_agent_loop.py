@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 
 from agents.contracts import StepBrief, StepDraft, StepOutcome
 from agents.errors import Cancelled, Transient
 from agents.executor import ExecutorAgent, as_brief
-from agents.history import KEPT_RECENT, PROMPT_BUDGET, shortened
+from agents.history import KEPT_RECENT, LEAST_BUDGET, PROMPT_BUDGET, budget_for, folded
 from agents.llm.scripted import Reply, ScriptedLLM, call, say
 from agents.loop import MOST_CALLS
 from agents.ports import Command, CommandResult, Completion, Message, ToolCall, Usage
@@ -247,21 +248,44 @@ def test_old_outputs_are_elided_above_the_budget_and_the_newest_never() -> None:
         )
     ]
     history = [*opening, *turns]
-    shown = shortened(history)
+    shown = folded(history)
     size = sum(len(m.content.encode()) + sum(len(c.arguments.encode()) for c in m.tool_calls) for m in shown)
     assert size <= PROMPT_BUDGET
-    assert shown == shortened(history)
+    assert shown == folded(history)
     assert len(shown) == len(history)
     assert list(shown[:2]) == opening
     assert list(shown[-KEPT_RECENT:]) == history[-KEPT_RECENT:]
-    assert shown[3].content == "[output elided, 9002 characters]"
-    assert "elided" in json.loads(shown[2].tool_calls[0].arguments)
+    assert "[8502 characters left out, they were shown before]" in shown[3].content
+    assert (shown[3].content[:250], shown[3].content[-250:]) == (history[3].content[:250], history[3].content[-250:])
+    assert "left_out" in json.loads(shown[2].tool_calls[0].arguments)
     assert [m.tool_call_id for m in shown] == [m.tool_call_id for m in history]
+
+
+def test_what_was_sent_before_is_the_beginning_of_what_is_sent_next_but_for_a_few_folds() -> None:
+    history = [Message("system", "s" * 900), Message("user", "brief" * 200)]
+    sent: list[tuple[Message, ...]] = []
+    for n in range(24):
+        history += [Message("assistant", f"act {n}"), Message("tool", f"{n}" + "x" * 1500, tool_call_id=f"c{n}")]
+        sent.append(folded(history, 20_000))
+    assert all(sum(len(m.content) for m in shown) <= 20_000 for shown in sent)
+    folds = [n for n, (before, after) in enumerate(pairwise(sent)) if after[: len(before)] != before]
+    assert 0 < len(folds) < 24 / 4, "between two folds many turns find their beginning in a cache"
+    assert all(shown[:2] == tuple(history[:2]) for shown in sent)
+    for n in folds:
+        changed = [k for k, (a, b) in enumerate(zip(sent[n], sent[n + 1], strict=False)) if a != b]
+        assert changed == list(range(changed[0], changed[-1] + 1)) or {sent[n][k].role for k in changed} == {"tool"}
+
+
+def test_what_a_model_holds_is_its_budget() -> None:
+    assert budget_for(None, 4096) == PROMPT_BUDGET
+    assert budget_for(1_000_000, 4096) == PROMPT_BUDGET
+    assert budget_for(32_768, 4_096) == 3 * 28_672
+    assert budget_for(4_096, 4_096) == LEAST_BUDGET
 
 
 def test_a_short_history_is_sent_as_it_is() -> None:
     history = [Message("system", "s"), Message("user", "u"), Message("tool", "x" * 8000, tool_call_id="c")]
-    assert shortened(history) == tuple(history)
+    assert folded(history) == tuple(history)
 
 
 # ---- the seed's words

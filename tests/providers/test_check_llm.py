@@ -121,10 +121,10 @@ class TestCommand:
     ) -> None:
         settings.LLM_ENVIRONMENT = {"LLM_BASE_URL": server.url, "LLM_MODEL": "m"}
         settings.LLM_TOOL_CALLS = True
-        assert equipment._calls_tools() is True
+        assert equipment.make_tools("w").tool_calls is True
         server_that(server, schema=False, tools=False)
         assert self.told()[0]["tool_calls"] is False
-        assert equipment._calls_tools() is False
+        assert equipment.make_tools("w").tool_calls is False
         assert equipment.make_llm()._habits("m").schema_mode == "json_object"
 
 
