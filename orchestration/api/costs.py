@@ -35,7 +35,7 @@ class CostsView(viewsets.ViewSet):
         summary=f"What model calls cost: the {MOST} dearest, after what a verified success costs.",
         parameters=PARAMETERS,
         filters=False,
-        responses=CostsOut(many=False),
+        responses=CostsOut,
     )
     def list(self, request: Request) -> Response:
         refuse_unknown(request, CostsBetween.base_fields)

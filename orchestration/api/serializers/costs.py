@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from ...costs import BY
@@ -36,6 +37,7 @@ class VerifiedSuccessOut(WorthOut):
     by_role = WorthOut(many=True)
 
 
+@extend_schema_serializer(many=False)
 class CostsOut(serializers.Serializer[Any]):
     by = serializers.ChoiceField(list(BY))
     since = serializers.DateTimeField()
