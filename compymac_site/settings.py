@@ -376,6 +376,8 @@ CAPS = {
     "attempts": at_least(1, "MAX_ATTEMPTS", 3),  # of a step, honest failures
     "parallel_steps": at_least(1, "MAX_PARALLEL_STEPS", 8),
 }
+# Who waits for a worker gains one of priority in so many seconds, so that priority 0 comes in its turn, too.
+PRIORITY_RISES_SECONDS = at_least(1, "PRIORITY_RISES_SECONDS", 300)
 NO_PROGRESS_ENDS = env.bool("NO_PROGRESS_ENDS", default=True)  # a check that two replans left failing just as before
 # How often until an executor's loop counts as stuck; 0: that pattern never does.
 STUCK = {

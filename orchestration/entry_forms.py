@@ -11,6 +11,7 @@ from django.conf import settings
 
 from .budget import ALL_NAMES, COLUMNS, LARGEST
 from .diversity import as_line, parse
+from .fairness import HIGHEST, LOWEST, NORMAL
 from .models import Goal, Repository, Team
 from .policies import DEFAULT_HOURS, MOST_HOURS, policy_of
 from .pricing import usd
@@ -44,6 +45,7 @@ class NewGoal(forms.Form):
     checks = forms.CharField(required=False, strip=False)
     hidden_checks = forms.CharField(required=False, strip=False)
     allow_check_edits = forms.BooleanField(required=False)
+    priority = forms.IntegerField(required=False, min_value=LOWEST, max_value=HIGHEST)
     rollouts = forms.IntegerField(required=False)
     strategy = forms.ChoiceField(choices=Strategy.choices, required=False)
     review_when = forms.ChoiceField(choices=ReviewWhen.choices, required=False)
@@ -88,6 +90,7 @@ class NewGoal(forms.Form):
             "checks": _lines(said["checks"]),
             "hidden_checks": _lines(said["hidden_checks"]),
             "limits": {name: said[name] for name in LIMITS if said[name] is not None},
+            "priority": NORMAL if said["priority"] is None else said["priority"],
             "rollouts": 1 if said["rollouts"] is None else said["rollouts"],
             "strategy": said["strategy"] or Strategy.EARLY_TERMINATION.value,
             "diversity": said["diversity"],
@@ -141,7 +144,7 @@ def first_values(user: Any, earlier: Goal | None, repository: str = "") -> dict[
     """What an empty form holds: a key of its own, the only repository if there is one, or an earlier goal's wishes."""
     values: dict[str, Any] = {"key": uuid.uuid4().hex, "rollouts": 1, "strategy": Strategy.EARLY_TERMINATION.value}
     values |= {"review_when": ReviewWhen.FINAL.value, "reviewed_by": ReviewedBy.LLM.value}
-    values |= {"approve": "never", "on_expiry": "reject"}
+    values |= {"approve": "never", "on_expiry": "reject", "priority": NORMAL}
     if earlier is None:
         offered = list(repositories_where(user, Action.SUBMIT)[:2])
         return values | {"repository": repository or (offered[0].pk if len(offered) == 1 else None)}
@@ -157,6 +160,7 @@ def first_values(user: Any, earlier: Goal | None, repository: str = "") -> dict[
         "checks": "\n".join(earlier.checks),
         "hidden_checks": "\n".join(earlier.hidden_checks),
         "allow_check_edits": earlier.allow_check_edits,
+        "priority": earlier.priority,
         "rollouts": earlier.rollouts_wanted,
         "strategy": earlier.strategy,
         "review_when": earlier.review_when,

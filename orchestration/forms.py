@@ -32,6 +32,7 @@ class ActForm(forms.Form):
     action = forms.CharField(required=False, max_length=24)
     finish_running = forms.BooleanField(required=False)
     from_step = forms.IntegerField(required=False, min_value=0, max_value=32767)
+    priority = forms.IntegerField(required=False, min_value=0, max_value=10)
     rollout = forms.IntegerField(required=False, min_value=1, max_value=16)
 
     def __init__(self, *args: Any, verb: str, **kwargs: Any) -> None:

@@ -29,6 +29,7 @@ class Action(TextChoices):
     RETRY = "retry", "retry goals"
     PICK = "pick", "pick another result"
     MESSAGE = "message", "write to running goals"
+    PRIORITIZE = "prioritize", "change the priority of goals"
     APPROVE = "approve", "approve"
     OVERRIDE = "override", "skip steps, mark them done and override verdicts"
     MANAGE_SCHEDULES = "manage_schedules", "make, change and run schedules"
@@ -41,7 +42,7 @@ class Action(TextChoices):
 LOOK = frozenset({Action.SEE, Action.SEE_COSTS})
 OPERATE = LOOK | {
     *(Action.SUBMIT, Action.CANCEL, Action.PAUSE, Action.RESUME, Action.RETRY, Action.PICK, Action.MESSAGE),
-    Action.MANAGE_SCHEDULES,
+    *(Action.PRIORITIZE, Action.MANAGE_SCHEDULES),
 }
 TABLE: dict[Role, frozenset[Action]] = {
     Role.VIEWER: LOOK,

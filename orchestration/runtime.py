@@ -48,6 +48,7 @@ class Worker:
         self.alive_for = settings.LEASE_SECONDS * 2 / 3
         self._free: deque[tuple[str, int]] = deque()  # claims whose sandboxes are gone, and nobody was told
         self._waiting = turns.Waiting(self.queues)
+        self._served = turns.Served()
         self._ended = threading.Event()
         self._swept_at = 0.0
         self._own = ThreadPoolExecutor(threads, thread_name_prefix="claimed")
@@ -74,8 +75,12 @@ class Worker:
 
     # ---- the work
 
-    def work(self, run_id: str) -> None:
-        """A message named this run: claim it and go on for as long as there is work on its queue. Returns at once if not to be had."""
+    def work(self, run_id: str, queue: str = "") -> None:
+        """A message named this run: claim it and go on for as long as there is work on its queue. Returns at once if not to be had.
+
+        `queue`: the message only says that there is work on it, and whose turn it is comes first: messages come in the order in which
+        they were sent, which would be the order of whoever sends the most.
+        """
         if not _is_id(run_id):
             log.warning("a message names no run")
             return
@@ -83,7 +88,7 @@ class Worker:
             return
         try:
             risky, needs = not self.active.risky, self.needs
-            run = services.claim(run_id, self.name, risky=risky, needs=needs)
+            run = self._pull([queue]) if queue else services.claim(run_id, self.name, risky=risky, needs=needs)
             run = run or services.probe(self.queues, self.name, needs, risky=risky)
             release_connection()
             self._go_on(run)
@@ -98,10 +103,18 @@ class Worker:
             if run is None and not self.active.draining:
                 # whoever was given way to may wait on any queue; else this thread stays with what it was woken for
                 queues = self.queues if turn.given_up else [queue]
-                run = services.pull(queues, self.name, risky=not self.active.risky, needs=self.needs)
+                run = self._pull(queues)
                 release_connection()
                 turn = turns.Turn()
         self._tell_what_is_free()
+
+    def _pull(self, queues: Sequence[str]) -> Run | None:
+        """The best run of these queues; its team has had its turn then."""
+        risky = not self.active.risky
+        run = services.pull(queues, self.name, risky=risky, needs=self.needs, served=self._served.teams)
+        if run is not None:
+            self._served.note(run.goal.team_id)
+        return run
 
     def _perform(self, run: Run, turn: turns.Turn) -> Run | None:
         def gives_way() -> bool:
@@ -152,7 +165,7 @@ class Worker:
         """Claim one run for a thread of our own; whatever goes wrong here, the caller's slot is free again."""
         try:
             risky, needs = not self.active.risky, self.needs
-            run = services.pull(self.queues, self.name, risky=risky, needs=needs)
+            run = self._pull(self.queues)
             run = run or services.probe(self.queues, self.name, needs, risky=risky)
             if run is not None:
                 self._own.submit(self._work_claimed, run)

@@ -81,6 +81,7 @@ def summary(goal: Goal) -> dict[str, Any]:
         "verified": goal.verified,
         "unverified_by": goal.unverified_by,
         "text": goal.text,
+        "priority": goal.priority,
         "created_at": goal.created_at.isoformat(),
     }
 

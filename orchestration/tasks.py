@@ -13,6 +13,7 @@ from celery import shared_task
 from celery.exceptions import Ignore
 
 from . import by_hand, processes, services
+from .states import Queue
 
 
 @shared_task(name="plan_task", bind=True)
@@ -21,7 +22,7 @@ def plan_task(
 ) -> str:
     """Make the plan of a run, or of a goal given here. Returns the artifact's id, `plan-<task id>`."""
     if run_id is not None:
-        processes.worker().work(run_id)
+        processes.worker().work(run_id, Queue.PLANNING)
         return f"plan-{run_id}"
     return f"plan-{_by_hand(self, by_hand.plan, goal, context)}"
 
@@ -30,7 +31,7 @@ def plan_task(
 def execute_step(self: Any, step: Any = None, workspace_path: str | None = None, *, run_id: str | None = None) -> str:
     """Execute a run's step, or the one given here. Returns the artifact's id, `result-<task id>`."""
     if run_id is not None:
-        processes.worker().work(run_id)
+        processes.worker().work(run_id, Queue.EXECUTION)
         return f"result-{run_id}"
     return f"result-{_by_hand(self, by_hand.execute, step, workspace_path)}"
 
@@ -41,7 +42,7 @@ def review_result(
 ) -> dict[str, Any] | None:
     """Review a run's rollout, or the result artifact named here: action, reasoning, suggested_changes, confidence."""
     if run_id is not None:
-        processes.worker().work(run_id)
+        processes.worker().work(run_id, Queue.REVIEW)
         return None
     return by_hand.verdict(_by_hand(self, by_hand.review, result_artifact_id))
 

@@ -161,6 +161,7 @@ TELLERS: dict[str, Callable[[str, str, str, str, Mapping[str, Any]], str]] = {
     "review.overridden": lambda subject, old, new, reason, data: _with(
         f"The verdict {old.replace('_', ' ')} is overridden with {new.replace('_', ' ')}", reason
     ),
+    "goal.priority": lambda subject, old, new, reason, data: _with(f"Its priority is {new} now, it was {old}", reason),
     "message.sent": lambda subject, old, new, reason, data: _with(f"A message {subject}", reason),
     "message.told": lambda subject, old, new, reason, data: _with(f"The {subject} is told", reason),
     "question.asked": lambda subject, old, new, reason, data: _with(f"{subject.capitalize()} asks", reason),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from .fairness import HIGHEST, NORMAL
 from .handover import go_on, money_lines, open_questions, raises
 from .replans import what_changed
 from .role_models import as_lines
@@ -59,6 +60,8 @@ def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     yield from _models(told)
     if told["repository"]:
         yield f"  repository: {plain(told['repository'])} at {told['base'][:10] or '(not read yet)'}"
+    if told["priority"] != NORMAL:
+        yield f"  priority: {told['priority']} of {HIGHEST}"
     yield from _policy(told["review"])
     if told.get("follow_up_of"):
         yield f"  a follow-up of goal {told['follow_up_of'][:8]}"

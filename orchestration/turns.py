@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from .selectors import waiting_goals
 
 TURN = 1.0  # seconds that a thread has for a goal, however many runs that are
+MOST_TEAMS = 8  # remembered to have had a turn; of more, the oldest comes first again
 LOOK_AGAIN = 0.2  # seconds between two looks at a queue, for all threads of a process
 
 
@@ -31,6 +34,26 @@ class Turn:
         seconds = time.monotonic() - self._since
         self.given_up = gives_way(seconds, all_busy=all_busy, others_wait=others_wait)
         return self.given_up
+
+
+class Served:
+    """The teams that this process gave a turn, the latest last: others come first. A hint, and no row: claims cost no more."""
+
+    def __init__(self) -> None:
+        self._teams: OrderedDict[Any, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def note(self, team: Any) -> None:
+        with self._lock:
+            self._teams[team] = None
+            self._teams.move_to_end(team)
+            while len(self._teams) > MOST_TEAMS:
+                self._teams.popitem(last=False)
+
+    @property
+    def teams(self) -> list[Any]:
+        with self._lock:
+            return list(self._teams)
 
 
 class Waiting:

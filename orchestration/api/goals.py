@@ -41,6 +41,7 @@ from .serializers.goals import (
     OverrideInput,
     PauseInput,
     PickInput,
+    PriorityInput,
     ResumeInput,
     RetryInput,
     StepInput,
@@ -70,6 +71,7 @@ class Goals(Collection):
         "run_plan": Action.RESUME,
         "follow_up": Action.SUBMIT,
         "message": Action.MESSAGE,
+        "priority": Action.PRIORITIZE,
         **dict.fromkeys(("skip_step", "mark_done", "override"), Action.OVERRIDE),
         "events": Action.SEE,
         "result_patch": Action.SEE,
@@ -140,6 +142,13 @@ class Goals(Collection):
     def message(self, request: Request, pk: UUID) -> Response:
         goal, asked = self.get_object(), checked(MessageInput, request)
         services.send_message(goal.pk, asked["text"], to=asked.get("to", "executor"), by=name_of(request))
+        return Response(GoalDetail(self.get_object()).data)
+
+    @docs.changes(PriorityInput, GoalDetail, "Let a live goal come sooner, or later.")
+    @action(detail=True, methods=["post"])
+    def priority(self, request: Request, pk: UUID) -> Response:
+        goal, asked = self.get_object(), checked(PriorityInput, request)
+        services.set_priority(goal.pk, asked.pop("priority"), by=name_of(request), **asked)
         return Response(GoalDetail(self.get_object()).data)
 
     @docs.changes(StepInput, GoalDetail, "Leave a step out; what depends on it goes on as if it were done.")

@@ -9,6 +9,7 @@ from django.core.management.base import CommandParser
 
 from orchestration.budget import ALL_NAMES
 from orchestration.diversity import HINTS, parse
+from orchestration.fairness import HIGHEST, LOWEST, NORMAL, priority_of
 from orchestration.policies import ON_EXPIRY, POLICIES
 from orchestration.services import VERDICTS
 from orchestration.states import ReviewedBy, ReviewWhen, Strategy
@@ -49,6 +50,7 @@ def add_subcommands(parser: CommandParser) -> None:
         "--rollouts", type=int, default=1, metavar="N", help="try it in N isolated ways at once (1 to 16)"
     )
     submit.add_argument("--strategy", choices=Strategy.values, default=Strategy.EARLY_TERMINATION.value)
+    add_priority(submit)
     add_variety(submit)
     add_models(submit)
     submit.add_argument(
@@ -125,7 +127,11 @@ def add_subcommands(parser: CommandParser) -> None:
     )
     pick.add_argument("--rollout", type=_positive, metavar="N", required=True)
     pick.add_argument("--reason", required=True, help="kept among the events, and shown")
-    for parser_of in (pause, resume):
+    priority = _verb(
+        verbs, "priority", "Let a live goal come sooner, or later.", "goal priority last 8 --reason urgent", goal=True
+    )
+    priority.add_argument("priority", type=_priority, metavar="N", help="0 to 10; higher ones are worked on first")
+    for parser_of in (pause, resume, priority):
         parser_of.add_argument("--reason", default="", help="kept among the events")
     add_people(verbs)
     add_answer(verbs)
@@ -166,6 +172,16 @@ def add_variety(parser: argparse.ArgumentParser | CommandParser) -> None:
         type=_positive,
         metavar="SECONDS",
         help="start each rollout so long after the one before, or once that has ended without a verified success",
+    )
+
+
+def add_priority(parser: argparse.ArgumentParser | CommandParser) -> None:
+    parser.add_argument(
+        "--priority",
+        type=_priority,
+        default=NORMAL,
+        metavar="0…10",
+        help=f"higher ones are worked on first ({NORMAL}); what waits rises by itself",
     )
 
 
@@ -308,6 +324,13 @@ def add_team(parser: argparse.ArgumentParser | CommandParser) -> None:
     parser.add_argument(
         "--team", default="", metavar="TEAM", help="whose it is; where there is one team it need not be said"
     )
+
+
+def _priority(text: str) -> int:
+    try:
+        return priority_of(int(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a number from {LOWEST} to {HIGHEST}, not {text!r}") from None
 
 
 def _positive(text: str) -> int:

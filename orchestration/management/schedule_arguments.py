@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 
 from orchestration.states import MissedPolicy, OverlapPolicy, Strategy
 
-from .arguments import add_approval, add_limits, add_models, add_team, add_variety, approval_of, limits_of
+from .arguments import add_approval, add_limits, add_models, add_priority, add_team, add_variety, approval_of, limits_of
 
 HELP = "Goals that come back by the calendar. celery-beat ticks them (manage.py up runs it). Exit codes: 0 ok, 1 error, 2 usage."
 
@@ -35,6 +35,7 @@ def add_subcommands(parser: CommandParser) -> None:
     add.add_argument("--missed", choices=MissedPolicy.values, default=MissedPolicy.ONCE.value)
     add.add_argument("--rollouts", type=int, default=1, metavar="N")
     add.add_argument("--strategy", choices=Strategy.values, default=Strategy.EARLY_TERMINATION.value)
+    add_priority(add)
     add_variety(add)
     add_models(add)
     add.add_argument("--allow-check-edits", action="store_true")
@@ -55,7 +56,7 @@ def add_subcommands(parser: CommandParser) -> None:
 
 def wanted(options: dict[str, Any]) -> dict[str, Any]:
     """The columns of a schedule, in the words of its service."""
-    same = ("name", "cron", "text", "zone", "overlap", "missed", "strategy", "diversity", "allow_check_edits")
+    same = ("name", "cron", "text", "zone", "overlap", "missed", "priority", "strategy", "diversity")
     renamed = {
         "base_ref": "ref",
         "checks": "check",
@@ -63,7 +64,9 @@ def wanted(options: dict[str, Any]) -> dict[str, Any]:
         "stagger_seconds": "stagger",
         "role_models": "model",
     }
-    told = {name: options[name] for name in same} | {column: options[word] for column, word in renamed.items()}
+    told = {name: options[name] for name in (*same, "allow_check_edits")} | {
+        column: options[word] for column, word in renamed.items()
+    }
     return told | {"limits": limits_of(options), "approval": approval_of(options)}
 
 

@@ -50,6 +50,7 @@ class Goal(models.Model):
     )
     stuck = models.TextField(blank=True, default="", help_text="set when the engine itself failed on this goal")
     verified = models.BooleanField(default=False)
+    priority = models.PositiveSmallIntegerField(default=5, help_text="0 to 10: higher ones are worked on first")
     rollouts_wanted = models.PositiveSmallIntegerField(default=1)
     strategy = models.CharField(max_length=20, choices=Strategy, default=Strategy.EARLY_TERMINATION)
     diversity = models.JSONField(
@@ -108,6 +109,7 @@ class Goal(models.Model):
             one_of("reviewed_by", ReviewedBy, "goal_reviewed_by_known"),
             models.CheckConstraint(condition=models.Q(ask_below__range=(0, 1)), name="goal_ask_below_in_range"),
             models.CheckConstraint(condition=models.Q(rollouts_wanted__range=(1, 16)), name="goal_rollouts_in_range"),
+            models.CheckConstraint(condition=models.Q(priority__range=(0, 10)), name="goal_priority_in_range"),
         ]
 
     def __str__(self) -> str:

@@ -33,6 +33,7 @@ class RecurringGoal(models.Model):
     limits = models.JSONField(default=dict, blank=True, help_text="calls, tokens, commands, seconds: lower ones only")
     approval = models.JSONField(default=dict, blank=True, help_text="when a person must approve its plans")
     role_models = models.JSONField(default=dict, blank=True, help_text="by role the models that work on its goals")
+    priority = models.PositiveSmallIntegerField(default=5, help_text="0 to 10, of its goals")
     rollouts_wanted = models.PositiveSmallIntegerField(default=1)
     strategy = models.CharField(max_length=20, choices=Strategy, default=Strategy.EARLY_TERMINATION)
 
@@ -61,6 +62,7 @@ class RecurringGoal(models.Model):
             models.CheckConstraint(
                 condition=models.Q(rollouts_wanted__range=(1, 16)), name="recurring_rollouts_in_range"
             ),
+            models.CheckConstraint(condition=models.Q(priority__range=(0, 10)), name="recurring_priority_in_range"),
         ]
 
     def __str__(self) -> str:

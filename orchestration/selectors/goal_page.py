@@ -118,6 +118,7 @@ class GoalHead:
             "retry": may(self.role, Action.RETRY) and over,
             "pick": may(self.role, Action.PICK) and bool(self.pickable),
             "message": may(self.role, Action.MESSAGE) and not over and self.goal.cancelled_at is None,
+            "priority": may(self.role, Action.PRIORITIZE) and not over and self.goal.cancelled_at is None,
             "override": may(self.role, Action.OVERRIDE) and not over and bool(self.lines),
             "follow_up": may(self.role, Action.SUBMIT) and over and bool(self._result),
             "approve": may(self.role, Action.APPROVE),

@@ -14,6 +14,7 @@ from .people import Opened, invite, login_link, look_at_link, person, person_in_
 from .picking import pick_rollout
 from .planning import draft_of
 from .prices import set_price
+from .prioritizing import set_priority
 from .providers import (
     add_provider,
     change_provider,
@@ -136,6 +137,7 @@ __all__ = [
     "send_message",
     "set_four_eyes",
     "set_price",
+    "set_priority",
     "set_team_models",
     "skip_step",
     "stand_down",

@@ -10,11 +10,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Case, Exists, IntegerField, QuerySet, Value, When
-from django.db.models.functions import Now
+from django.db.models import Case, Exists, F, IntegerField, QuerySet, Value, When
+from django.db.models.functions import Least, Now
 from django.utils import timezone
 
-from .. import selectors
+from .. import fairness, selectors
 from ..models import Breaker, Budget, Rollout, Run
 from ..prepared import Prepared
 from ..retry import RISKY_LOSSES
@@ -23,6 +23,7 @@ from ..states import BreakerStatus, RunStatus
 from ..transitions import Change, locked, repeatable
 
 MAX_INT = 32_767  # of the column
+WITHIN_A_TEAM = ("-priority", "queued_at")
 
 
 @repeatable
@@ -42,15 +43,23 @@ def claim(run_id: Any, worker: str, *, risky: bool = True, needs: Sequence[str] 
 
 @repeatable
 def pull(
-    queues: Sequence[str], worker: str, *, risky: bool = True, needs: Sequence[str] = (), later: Sequence[Any] = ()
+    queues: Sequence[str],
+    worker: str,
+    *,
+    risky: bool = True,
+    needs: Sequence[str] = (),
+    later: Sequence[Any] = (),
+    served: Sequence[Any] = (),
 ) -> Run | None:
     """The most urgent due run of these queues; goals that somebody is writing to just now are passed over where that is possible.
 
-    `needs`: as for `claim`. `later`: goals whose turn comes after all others.
+    By the goal's priority (which rises while a run waits), then teams in turns, then the step's priority, then age.
+    `needs`: as for `claim`. `later`: goals whose turn comes after all others. `served`: teams that have just had their turn, the
+    latest last.
     """
     with transaction.atomic():
-        asked = (_most_losses(risky), *queues, *needs, *later)
-        shape = len(queues), len(needs), len(later)
+        asked = (_most_losses(risky), *queues, *needs, *later, *served)
+        shape = len(queues), len(needs), len(later), len(served)
         free = connection.features.has_select_for_update_skip_locked
         found = (_urgent(*shape, free=True).one(*asked) if free else None) or _urgent(*shape).one(*asked)
         if found is None:
@@ -81,17 +90,18 @@ def _due_run(needs: int) -> Prepared[Run]:
 
 
 @cache
-def _urgent(queues: int, needs: int, later: int, *, free: bool = False) -> Prepared[Run]:
-    """The first due run: (most losses, *queues, *needs, *later). `free`: of a goal that nobody else holds, which is then held."""
+def _urgent(queues: int, needs: int, later: int, served: int, *, free: bool = False) -> Prepared[Run]:
+    """The first due run: (most losses, *queues, *needs, *later, *served). `free`: of a goal that nobody else holds; held then."""
 
     def first(losses: int, *asked: Any) -> QuerySet[Run]:
         due = _unheld(selectors.due(asked[:queues]).filter(losses__lte=losses), asked[queues : queues + needs])
-        due = due.select_related("goal").only("id", "goal__id").order_by("-priority", "queued_at")
-        if later:
-            due = due.annotate(turn=_turn(asked[queues + needs :])).order_by("turn", "-priority", "queued_at")
+        due = due.select_related("goal").only("id", "goal__id")
+        teams, goals = asked[len(asked) - served :], asked[queues + needs : len(asked) - served]
+        first = [_turn("goal", goals)] if goals else []
+        due = due.order_by(*first, _urgency().desc(), *([_turn("goal__team", teams)] if teams else []), *WITHIN_A_TEAM)
         return (due.select_for_update(of=("goal",), no_key=True, skip_locked=True) if free else due)[:1]
 
-    return Prepared(first, int, *[str] * (queues + needs), *[UUID] * later)
+    return Prepared(first, int, *[str] * (queues + needs), *[UUID] * (later + served))
 
 
 def _unheld(runs: QuerySet[Run], needs: Sequence[str]) -> QuerySet[Run]:
@@ -104,8 +114,21 @@ def _unheld(runs: QuerySet[Run], needs: Sequence[str]) -> QuerySet[Run]:
     return runs.exclude(Exists(Breaker.objects.filter(pk__in=needs).exclude(status=BreakerStatus.CLOSED)))
 
 
-def _turn(later: Sequence[Any]) -> Case:
-    return Case(When(goal__in=later, then=Value(1)), default=Value(0), output_field=IntegerField())
+def _turn(of: str, after: Sequence[Any]) -> Case:
+    """Its place after those that are not named."""
+    turns = [When(**{of: one}, then=Value(place)) for place, one in enumerate(after, 1)]
+    return Case(*turns, default=Value(0), output_field=IntegerField())
+
+
+def _urgency() -> Any:
+    """`fairness.urgency` for the database."""
+    step = settings.PRIORITY_RISES_SECONDS
+    risen = [
+        When(queued_at__lt=Now() - timedelta(seconds=step * n), then=Value(n))
+        for n in range(fairness.HIGHEST, fairness.LOWEST, -1)
+    ]
+    waited = Case(*risen, default=Value(0), output_field=IntegerField())
+    return Least(F("goal__priority") + waited, Value(fairness.HIGHEST), output_field=IntegerField())
 
 
 def continuation(change: Change, run: Run, worker: str, seen: Picture) -> Run | None:

@@ -14,7 +14,15 @@ from ..states import MissedPolicy, OverlapPolicy
 from .cleaning import clean_checks, clean_context, clean_line, clean_text
 from .modelling import check_role_models
 from .repositories import find_place
-from .submitting import check_approval, check_diversity, check_limits, check_rollouts, check_stagger, check_strategy
+from .submitting import (
+    check_approval,
+    check_diversity,
+    check_limits,
+    check_priority,
+    check_rollouts,
+    check_stagger,
+    check_strategy,
+)
 
 MOST_ROLLOUTS = 16  # whether they fit the number of rollouts is known when a goal is made
 
@@ -27,6 +35,7 @@ CLEANERS: dict[str, Callable[[Any], Any]] = {
     "base_ref": lambda value: clean_line(value, "the ref", 250),
     "checks": lambda value: list(clean_checks(value)),
     "limits": check_limits,
+    "priority": check_priority,
     "rollouts_wanted": check_rollouts,
     "strategy": check_strategy,
     "diversity": lambda value: [one.told() for one in check_diversity(value, MOST_ROLLOUTS)],

@@ -256,6 +256,7 @@ def _submit(schedule: RecurringGoal) -> Goal:
         ref=schedule.base_ref,
         checks=schedule.checks,
         limits=schedule.limits,
+        priority=schedule.priority,
         rollouts=schedule.rollouts_wanted,
         strategy=schedule.strategy,
         diversity=schedule.diversity,

@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 
 from agents.contracts import PlanDraft
 
+from .. import fairness
 from ..budget import Limits
 from ..diversity import Variation, cleaned, spread
 from ..errors import BadInput
@@ -32,7 +33,7 @@ LONGEST_STAGGER = 86_400
 
 # The columns that say what a goal asks for: whatever is made of an ended goal asks for the same.
 WISHES = (
-    *("team_id", "repository", "checks", "hidden_checks", "allow_check_edits"),
+    *("team_id", "priority", "repository", "checks", "hidden_checks", "allow_check_edits"),
     *("review_when", "reviewed_by", "ask_below", "approval"),
     *("rollouts_wanted", "strategy", "diversity", "stagger_seconds", "role_models"),
 )
@@ -58,6 +59,7 @@ class Wish:
     checks: tuple[str, ...] = ()
     hidden_checks: tuple[str, ...] = ()
     limits: Limits = field(default_factory=lambda: Limits(**settings.GOAL_LIMITS))
+    priority: int = fairness.NORMAL
     rollouts: int = 1
     strategy: str = Strategy.EARLY_TERMINATION
     diversity: tuple[Variation, ...] = ()
@@ -81,6 +83,7 @@ def submit_goal(
     checks: Sequence[str] = (),
     hidden_checks: Sequence[str] = (),
     limits: Mapping[str, Any] | None = None,
+    priority: int = fairness.NORMAL,
     rollouts: int = 1,
     strategy: str = Strategy.EARLY_TERMINATION,
     diversity: Sequence[Mapping[str, Any]] = (),
@@ -106,6 +109,7 @@ def submit_goal(
     the one before, or once that has ended without a verified success.
     `role_models`: who thinks for it, by role (`role_models`): a mapping, or lines as they are typed; else as its team does.
     `limits`: lower ones of calls, tokens, commands and seconds; of steps (attempts at them) and `usd`, if there are to be any.
+    `priority`: 0 to 10, higher ones are worked on first.
     `team`: whose it is (a row, a name or an id); by default the submitter's only one, else the repository's.
     `repo`: a registered repository (its row, id or path), or a folder below REPO_ROOTS. `allow_repo`: the submitter named it on their
     own command line, so it may be any folder; only then may `setup` and `toolchain` be given. Raises BadInput with what is wrong
@@ -120,6 +124,7 @@ def submit_goal(
         checks=clean_checks(checks),
         hidden_checks=clean_hidden(hidden_checks, beside=checks),
         limits=limits_within(limits),
+        priority=check_priority(priority),
         rollouts=check_rollouts(rollouts),
         strategy=check_strategy(strategy),
         diversity=tuple(check_diversity(diversity, rollouts)),
@@ -184,6 +189,7 @@ def _submit(
             hidden_checks=list(wish.hidden_checks),
             allow_check_edits=wish.allow_check_edits,
             **asdict(wish.review),
+            priority=wish.priority,
             rollouts_wanted=wish.rollouts,
             strategy=wish.strategy,
             diversity=[variation.told() for variation in wish.diversity],
@@ -253,6 +259,13 @@ def check_approval(given: Mapping[str, Any] | None) -> dict[str, Any]:
     try:
         return policy_of(given).stored()
     except (ValueError, TypeError) as error:
+        raise BadInput(str(error)) from error
+
+
+def check_priority(priority: object) -> int:
+    try:
+        return fairness.priority_of(priority)
+    except ValueError as error:
         raise BadInput(str(error)) from error
 
 

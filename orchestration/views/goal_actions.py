@@ -27,6 +27,7 @@ DONE = {
     "skip": "The step is left out.",
     "mark-done": "The step counts as done.",
     "override": "Your verdict stands in the place of the review's.",
+    "priority": "The goal has its new priority: what waits of it is claimed by that.",
     "message": "It is sent: the next model call has it.",
     "follow-up": "This is a new goal that starts from the result of the one that you want changes of.",
     "retry": "This is a new goal that carries the finished steps of the one that you retried.",
@@ -41,6 +42,7 @@ ACTIONS = {
     "pick": Action.PICK,
     "follow-up": Action.SUBMIT,
     "message": Action.MESSAGE,
+    "priority": Action.PRIORITIZE,
     **dict.fromkeys(("skip", "mark-done", "override"), Action.OVERRIDE),
 }
 OVERRIDES = frozenset({"skip", "mark-done", "override"})
@@ -76,6 +78,10 @@ def _do(verb: str, goal: Goal, form: ActForm, user: Any) -> Goal:
         return services.pick_rollout(goal.pk, form.cleaned_data["rollout"] or 0, reason=reason, by=by)
     if verb in OVERRIDES:
         return _override(verb, goal, form, by)
+    if verb == "priority":
+        if (priority := form.cleaned_data["priority"]) is None:
+            raise BadInput("say which priority: 0 to 10")
+        return services.set_priority(goal.pk, priority, by=by, reason=reason)
     if verb == "message":
         said = form.cleaned_data
         return services.send_message(goal.pk, said["text"], to=said["to"] or "executor", by=by).goal

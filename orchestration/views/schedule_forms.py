@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from ..budget import ALL_NAMES
 from ..diversity import as_line
 from ..entry_forms import typed_diversity, typed_models
+from ..fairness import HIGHEST, LOWEST, NORMAL
 from ..models import RecurringGoal, Repository, Team
 from ..rendering.text import one_line
 from ..role_models import as_lines
@@ -51,6 +52,14 @@ class ScheduleForm(forms.Form):
     )
     overlap = forms.ChoiceField(label="While an earlier goal is open", choices=OverlapPolicy.choices)
     missed = forms.ChoiceField(label="Times missed while nothing ran", choices=MissedPolicy.choices)
+    priority = forms.IntegerField(
+        label="Priority",
+        min_value=LOWEST,
+        max_value=HIGHEST,
+        initial=NORMAL,
+        required=False,
+        help_text="0 to 10: higher ones are worked on first",
+    )
     rollouts_wanted = forms.IntegerField(label="Rollouts", min_value=1, max_value=16, initial=1)
     strategy = forms.ChoiceField(label="Winner", choices=Strategy.choices, required=False)
     diversity = forms.CharField(
@@ -122,6 +131,7 @@ class ScheduleForm(forms.Form):
         told["limits"] = {name: value for name, value in limits.items() if value}
         told["checks"] = [line.strip() for line in told["checks"].splitlines() if line.strip()]
         told["strategy"] = told["strategy"] or Strategy.EARLY_TERMINATION.value
+        told["priority"] = NORMAL if told["priority"] is None else told["priority"]
         return {**told, "repo": repository or ""}
 
 

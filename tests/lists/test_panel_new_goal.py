@@ -143,6 +143,7 @@ def test_two_clicks_at_the_same_moment_are_one_goal(ada: User) -> None:
         ("calls", "201", "less than or equal to 200"),
         ("tokens", "1e9", "whole number"),
         ("seconds", "9" * 5000, ""),
+        ("priority", "11", "less than or equal to 10"),
         ("rollouts", "17", "from 1 to 16"),
         ("rollouts", "-1", "from 1 to 16"),
         ("strategy", "best_of_all", "Select a valid choice"),
@@ -183,6 +184,7 @@ def test_it_is_filled_from_an_earlier_goal(owner: Client, submit: Any, shop: Rep
         "ref": "main",
         "limits": {"calls": 7},
         "allow_check_edits": True,
+        "priority": 8,
         "review": {"review_when": "each_step", "reviewed_by": "llm_then_human", "ask_below": 0.5},
     }
     old = submit("Sell <more>", repo=shop, context={"ticket": 9}, rollouts=2, strategy="best_of_n", **wish)
@@ -203,6 +205,7 @@ def test_it_is_filled_from_an_earlier_goal(owner: Client, submit: Any, shop: Rep
         "ask_below",
         "rollouts_wanted",
         "strategy",
+        "priority",
     )
     assert {name: getattr(new, name) for name in same} == {name: getattr(old, name) for name in same}
     assert Budget.objects.get(goal=new).max_calls == 7

@@ -405,11 +405,11 @@ def test_only_what_can_be_done_now_is_offered(page: Client, ana: User) -> None:
         }
 
     goal = services.submit_goal("Say hello", by=ana)
-    assert offered(goal) == {"pause", "cancel", "message"}
+    assert offered(goal) == {"pause", "cancel", "message", "priority"}
     services.pause_goal(goal.pk, reason="x", finish_running=True)
-    assert offered(goal) == {"resume", "cancel", "pause", "message"}, "what goes on can be stopped"
+    assert offered(goal) == {"resume", "cancel", "pause", "message", "priority"}, "what goes on can be stopped"
     services.pause_goal(goal.pk, reason="x")
-    assert offered(goal) == {"resume", "cancel", "message"}
+    assert offered(goal) == {"resume", "cancel", "message", "priority"}
     services.cancel_goal(goal.pk)
     assert offered(goal) == {"retry"}
 

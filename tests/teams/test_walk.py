@@ -50,6 +50,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("goal-mark-done", "post"): {"step": 0, "reason": "x"},
     ("goal-override", "post"): {"action": "replan", "reason": "x"},
     ("goal-message", "post"): {"text": "x"},
+    ("goal-priority", "post"): {"priority": 7},
     ("goal-follow-up", "post"): {"text": "x"},
     ("approval-approve", "post"): PLAN,
     ("approval-reject", "post"): PLAN,

@@ -98,6 +98,7 @@ class GoalInput(Input):
         help_text="the same, told to the reviewer alone: no planner and no executor sees them",
     )
     limits = Limits(required=False)
+    priority = Number(required=False, min_value=0, max_value=10, help_text="higher ones are worked on first (5)")
     rollouts_wanted = Number(required=False, min_value=1, max_value=16)
     strategy = serializers.ChoiceField(Strategy.choices, required=False)
     diversity = serializers.ListField(
@@ -134,6 +135,10 @@ class CancelInput(ReasonInput):
         required=False,
         help_text="10 seconds after cancel was asked: end it without what is not confirmed to be over; late reports are refused",
     )
+
+
+class PriorityInput(ReasonInput):
+    priority = Number(min_value=0, max_value=10, help_text="higher ones are worked on first")
 
 
 class LimitsInput(Input):
@@ -204,6 +209,7 @@ class GoalSummary(serializers.ModelSerializer[Goal]):
             "paused_cap",
             "repository",
             "base_ref",
+            "priority",
             "rollouts_wanted",
             "strategy",
             "origin",

@@ -28,6 +28,7 @@ class ScheduleChange(Input):
     base_ref = Text(required=False, allow_blank=True, max_length=250)
     checks = serializers.ListField(child=Text(max_length=2000), required=False, max_length=20)
     limits = Limits(required=False)
+    priority = Number(required=False, min_value=0, max_value=10, help_text="of its goals (5)")
     rollouts_wanted = Number(required=False, min_value=1, max_value=16)
     strategy = serializers.ChoiceField(Strategy.choices, required=False)
     diversity = serializers.ListField(child=Variation(), required=False, max_length=16)
@@ -91,6 +92,7 @@ class ScheduleOut(serializers.ModelSerializer[RecurringGoal]):
             "checks",
             "allow_check_edits",
             "limits",
+            "priority",
             "rollouts_wanted",
             "strategy",
             "diversity",

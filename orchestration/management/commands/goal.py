@@ -56,6 +56,7 @@ class Command(BaseCommand):
             "answer": self.answer,
             "follow-up": self.follow_up,
             "message": self.message,
+            "priority": self.priority,
             "skip": self.skip,
             "mark-done": self.mark_done,
             "override": self.override,
@@ -76,6 +77,7 @@ class Command(BaseCommand):
             checks=options["check"],
             hidden_checks=options["hidden_check"],
             limits=limits_of(options),
+            priority=options["priority"],
             rollouts=options["rollouts"],
             strategy=options["strategy"],
             diversity=options["diversity"],
@@ -232,6 +234,12 @@ class Command(BaseCommand):
         goal = story.find_goal(options["id"])
         services.send_message(goal.pk, options["text"], to=options["to"])
         self._out(options, story.summary(goal), f"the {options['to']}'s next model call of goal {goal.short_id} has it")
+        return 0
+
+    def priority(self, options: dict[str, Any]) -> int:
+        pk, how = story.find_goal(options["id"]).pk, {"reason": options["reason"]}
+        goal = services.set_priority(pk, options["priority"], by="shell", **how)
+        self._out(options, story.summary(goal), f"goal {goal.short_id} has priority {goal.priority}")
         return 0
 
     def skip(self, options: dict[str, Any]) -> int:
