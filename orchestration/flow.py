@@ -108,6 +108,7 @@ class RolloutView:
     only: str = ""  # a task called by hand wants one kind of work (a RunKind) and no more
     waits: str = ""  # it has not started, and this is why it does not yet
     refused: str = ""  # it has not started, and this is why it never does
+    overdrawn: str = ""  # its share of the goal's limits is used, and this is how
     examined: bool = False  # one of several candidates: a good result has to pass the clean room
     replans: int = 0
     review_rounds: int = 0
@@ -192,7 +193,18 @@ Action = StartPlan | StartStep | FailStep | StartReview | StartExam | Revise | C
 
 
 def next_actions(view: RolloutView) -> tuple[Action, ...]:
-    """What is next for this rollout. Read it aloud: it should sound like a team lead."""
+    """What is next for this rollout. One that has used its share begins no work more; what is done is still reviewed."""
+    actions = _next(view)
+    if not view.overdrawn or not any(isinstance(action, StartPlan | StartStep | Revise) for action in actions):
+        return actions
+    running = sum(run.status == RunStatus.RUNNING for run in view.runs)
+    if running:
+        return (Wait(f"{view.overdrawn}; {running} run(s) are ending"),)
+    return (CancelQueued(), Finish(RolloutStatus.FAILED, view.overdrawn))
+
+
+def _next(view: RolloutView) -> tuple[Action, ...]:
+    """Read it aloud: it should sound like a team lead."""
     if view.status in TERMINAL_ROLLOUT:
         return ()
     if view.gate == "cancelling" or view.status == RolloutStatus.CANCELLING:

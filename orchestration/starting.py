@@ -1,4 +1,4 @@
-"""PURE: may the next of several rollouts start? In its turn (staggered), and only if the goal's limits can pay for it."""
+"""PURE: may the next of several rollouts start, and may one go on? In its turn, if it can be paid for, and within its share."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ LEAST_CALLS = 3  # a plan, one turn of one step, a review
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """Model calls and tokens: what a rollout has used, needs, or may still use."""
+    """Model calls, tokens and millionths of a USD: what a rollout has used, needs, or may still use."""
 
     calls: int
     tokens: int
+    micro_usd: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +72,22 @@ def refused(purse: Purse) -> str:
     for name, there, needed in (("model calls", free.calls, need.calls), ("tokens", free.tokens, need.tokens)):
         if there < needed:
             return f"not started: the goal's limits leave {there} {name} for it, and a rollout needs about {needed}"
+    return ""
+
+
+def overdrawn(most: Used, mine: Used, ended: Sequence[Used], open_ones: int) -> str:
+    """Why a rollout begins nothing more: its share of the goal's limits is used. Empty: it goes on.
+
+    What the ended ones have left over is shared equally by the `open_ones` (this one among them). The last one has all of it: then
+    the goal's own limits hold it. `most.micro_usd` 0: no limit in USD.
+    """
+    if open_ones < 2:
+        return ""
+    for name, what in (("calls", "model calls"), ("tokens", "tokens"), ("micro_usd", "millionths of a USD")):
+        limit, used = getattr(most, name), getattr(mine, name)
+        share = max(limit - sum(getattr(one, name) for one in ended), 0) // open_ones
+        if limit and used >= share:
+            return (
+                f"its share of the goal's limits is used: {used} of {share} {what} (others to go on: {open_ones - 1})"
+            )
     return ""

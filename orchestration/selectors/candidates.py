@@ -10,9 +10,12 @@ from django.db.models import Count, F, Min, Q, Sum
 from django.utils import timezone
 
 from ..models import Budget, Call, Goal, Rollout, Run, Step
+from ..pricing import MICRO
 from ..scoring import Work
-from ..starting import Purse, Turn, Used, refused, waits
+from ..starting import Purse, Turn, Used, overdrawn, refused, waits
 from ..states import TERMINAL_ROLLOUT, CallKind, CallStatus, RolloutStatus, RunKind, RunStatus, Strategy
+
+NOTHING = Used(0, 0)
 
 
 def compares(goal: Goal) -> bool:
@@ -28,6 +31,24 @@ def standing(goal: Goal, rollouts: Sequence[Rollout], rollout: Any) -> tuple[str
     return "", refused(_purse(goal, rollouts, rollout))
 
 
+def overdraft(goal: Goal, rollouts: Sequence[Rollout], rollout: Rollout) -> str:
+    """Why this rollout begins nothing more, although the goal's limits are not reached. Only ever asked where there are several."""
+    open_ones = [r for r in rollouts if r.status not in TERMINAL_ROLLOUT]
+    if rollout not in open_ones or len(open_ones) < 2:
+        return ""
+    budget, used = Budget.objects.get(goal=goal), _used(goal)
+    ended = [used.get(r.pk, NOTHING) for r in rollouts if r.status in TERMINAL_ROLLOUT]
+    most = Used(budget.max_calls, budget.max_tokens, budget.max_micro_usd or 0)
+    return overdrawn(most, used.get(rollout.pk, NOTHING), ended, len(open_ones))
+
+
+def _used(goal: Goal) -> dict[Any, Used]:
+    """By rollout, without what is in flight."""
+    calls = Call.objects.filter(run__goal=goal, kind=CallKind.LLM).values("run__rollout")
+    rows = calls.annotate(n=Count("pk"), tokens=_tokens(), usd=Sum("cost"))
+    return {row["run__rollout"]: Used(row["n"], row["tokens"] or 0, int((row["usd"] or 0) * MICRO)) for row in rows}
+
+
 def _turn(goal: Goal, before: Rollout) -> Turn:
     if goal.stagger_seconds is None:
         return Turn()
@@ -41,17 +62,12 @@ def _turn(goal: Goal, before: Rollout) -> Turn:
 
 
 def _purse(goal: Goal, rollouts: Sequence[Rollout], asking: Rollout) -> Purse:
-    budget = Budget.objects.get(goal=goal)
-    calls = Call.objects.filter(run__goal=goal, kind=CallKind.LLM).values("run__rollout")
-    used = {
-        row["run__rollout"]: Used(row["n"], row["tokens"] or 0)
-        for row in calls.annotate(n=Count("pk"), tokens=_tokens())
-    }
+    budget, used = Budget.objects.get(goal=goal), _used(goal)
     others = [r for r in rollouts if r.pk != asking.pk and r.status != RolloutStatus.QUEUED]
     return Purse(
         left=Used(budget.max_calls - budget.calls, budget.max_tokens - budget.spent_tokens - budget.reserved_tokens),
-        ended=[used.get(r.pk, Used(0, 0)) for r in others if r.status in TERMINAL_ROLLOUT],
-        working=[used.get(r.pk, Used(0, 0)) for r in others if r.status not in TERMINAL_ROLLOUT],
+        ended=[used.get(r.pk, NOTHING) for r in others if r.status in TERMINAL_ROLLOUT],
+        working=[used.get(r.pk, NOTHING) for r in others if r.status not in TERMINAL_ROLLOUT],
         least_tokens=int(settings.LLM_ENVIRONMENT.get("LLM_MAX_TOKENS") or 4096),
     )
 

@@ -17,9 +17,18 @@ from ..cancelling import holds
 from ..judging import same_again
 from ..models import Approval, Call, Check, Goal, Plan, Review, Rollout, Run, Step
 from ..prepared import Prepared
-from ..states import TERMINAL_ROLLOUT, CallStatus, GoalStatus, ReviewWhen, RolloutStatus, RunKind, RunStatus
+from ..states import (
+    OPEN_ROLLOUT,
+    TERMINAL_ROLLOUT,
+    CallStatus,
+    GoalStatus,
+    ReviewWhen,
+    RolloutStatus,
+    RunKind,
+    RunStatus,
+)
 from .cancelling import cancel_proof
-from .candidates import compares, judges_of, standing
+from .candidates import compares, judges_of, overdraft, standing
 
 
 def gate(goal: Goal) -> flow.Gate:
@@ -190,6 +199,7 @@ def rollout_view(seen: Picture, rollout: Any) -> flow.RolloutView:
     waits, refused = "", ""
     if rollout.number > 1 and rollout.status == RolloutStatus.QUEUED and not (revision or runs):
         waits, refused = standing(seen.goal, seen.rollouts, rollout)
+    several = len(seen.rollouts) > 1 and rollout.status in OPEN_ROLLOUT and bool(revision or runs)
     review = pending_verdict(rollout, revision) if rollout.unheard else None
     return flow.RolloutView(
         status=rollout.status,
@@ -204,6 +214,7 @@ def rollout_view(seen: Picture, rollout: Any) -> flow.RolloutView:
         only=seen.goal.only,
         waits=waits,
         refused=refused,
+        overdrawn=overdraft(seen.goal, seen.rollouts, rollout) if several else "",
         examined=compares(seen.goal),
         replans=rollout.replans,
         review_rounds=rollout.review_rounds,

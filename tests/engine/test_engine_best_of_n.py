@@ -139,6 +139,35 @@ class TestStart:
         assert not Run.objects.filter(rollout__in=refused).exists()
 
 
+class TestShare:
+    def test_one_that_goes_on_and_on_leaves_the_others_theirs(self, engine: Engine) -> None:
+        first_ended = threading.Event()
+
+        def answerer(request: Request) -> Any:
+            if approach(request):  # the second one
+                assert first_ended.wait(60)
+                return writing(lambda _: "done")(request)
+            if role(request) == "executor":
+                return call("run_command", command=f"echo {turn(request)}; date +%N")
+            return writes_a_file(request)
+
+        engine.serve(answerer)
+        goal = engine.goal("one", repo=engine.repository({"a.txt": "a\n"}), rollouts=2, limits={"calls": 40}, **BEST)
+        first, second = goal.rollouts.order_by("number")
+
+        def ended_first() -> bool:
+            first.refresh_from_db()
+            return first.status == "failed"
+
+        engine.work(goal, until=ended_first, seconds=60)
+        first_ended.set()
+        goal = engine.work(goal, seconds=60)
+        assert "its share of the goal's limits is used: " in first.reason
+        assert "of 20 model calls (others to go on: 1)" in first.reason
+        second.refresh_from_db()
+        assert (goal.status, second.status) == ("succeeded", "succeeded"), story(goal)
+
+
 class TestCleanRoom:
     def test_each_candidate_is_examined_in_a_fresh_sandbox(self, engine: Engine) -> None:
         engine.serve(writing(lambda r: "right\n"))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from orchestration.diversity import HINTS, Variation, as_line, cleaned, parse, spread
 from orchestration.flow import Candidate, GoalView, RunView, decide_goal
 from orchestration.scoring import Work, because, rank, score
-from orchestration.starting import Purse, Turn, Used, refused, waits
+from orchestration.starting import Purse, Turn, Used, overdrawn, refused, waits
 
 
 @pytest.mark.parametrize(
@@ -199,3 +199,28 @@ def test_the_next_waits_for_its_turn(turn: Turn, starts: bool) -> None:
 )
 def test_none_is_started_that_cannot_be_paid_for(purse: Purse, starts: bool) -> None:
     assert (refused(purse) == "") is starts
+
+
+@pytest.mark.parametrize(
+    ("mine", "ended", "open_ones", "said"),
+    [
+        (Used(49, 0), [], 2, ""),
+        (Used(50, 0), [], 2, "50 of 50 model calls (others to go on: 1)"),
+        (Used(50, 0), [Used(10, 0)], 2, "50 of 45 model calls"),
+        (Used(50, 0), [Used(90, 0)], 1, ""),
+        (Used(0, 400), [], 3, "400 of 333 tokens (others to go on: 2)"),
+        (Used(1, 1, 7_000), [Used(1, 1, 6_000)], 2, "7000 of 7000 millionths"),
+        (Used(1, 1, 6_999), [Used(1, 1, 6_000)], 2, ""),
+        (Used(0, 0), [Used(200, 0)], 2, "0 of 0 model calls"),
+    ],
+)
+def test_a_rollout_has_its_share_of_what_the_ended_ones_left(
+    mine: Used, ended: list[Used], open_ones: int, said: str
+) -> None:
+    told = overdrawn(Used(100, 1_000, 20_000), mine, ended, open_ones)
+    assert said in told
+    assert bool(told) is bool(said)
+
+
+def test_no_limit_in_usd_is_no_share_of_none() -> None:
+    assert overdrawn(Used(100, 1_000), Used(1, 1, 5_000_000), [], 2) == ""
