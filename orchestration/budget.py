@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from .pricing import micro_usd
+from .pricing import in_usd, micro_usd
 
 BYTES_PER_TOKEN = 3  # pessimistic for English and code (about 4), fair for other scripts
 NAMES = {"calls": "model calls", "tokens": "tokens", "commands": "commands", "seconds": "seconds"}
@@ -68,3 +69,13 @@ def cap_reached(limits: Limits, used: Used) -> str:
         if spent >= cap:
             return f"{spent} of {cap} {words} are used"
     return ""
+
+
+def to_warn_of(used: Mapping[str, int], limits: Mapping[str, int | None], warned: Collection[str] = ()) -> list[str]:
+    """The limits of which four fifths are used, without those that were told already; by their names, money in micro-USD."""
+    return [name for name, most in limits.items() if most and name not in warned and 5 * used[name] >= 4 * most]
+
+
+def of_limit(name: str, used: int, most: int) -> str:
+    """`160 of 200 model calls`, `1.60 USD of 2.00 USD`."""
+    return f"{in_usd(used)} of {in_usd(most)}" if name == "usd" else f"{used:,} of {most:,} {ALL_NAMES[name]}"

@@ -20,6 +20,7 @@ from .proof import Proof
 from .replans import replan_report
 from .selectors.cancelling import cancel_proof, stopping_since
 from .selectors.goal_page import why_of
+from .selectors.limits import said as near_limits
 from .selectors.models_used import models_used
 from .selectors.proofs import proofs_of
 from .selectors.replans import tokens_by_step
@@ -185,7 +186,7 @@ def cancel(goal: Goal) -> dict[str, Any] | None:
 
 def cost(goal: Goal) -> dict[str, Any]:
     """What was used, of what was allowed. What nobody knows the price of is not in `usd`: it is never shown as 0."""
-    budget = Budget.objects.get(goal=goal)
+    budget = Budget.objects.select_related("goal").get(goal=goal)
     calls = Call.objects.filter(run__goal=goal, kind=CallKind.LLM)
     sums = calls.aggregate(
         prompt=Sum("prompt_tokens"), completion=Sum("completion_tokens"), cached=Sum("cached_tokens")
@@ -214,6 +215,7 @@ def cost(goal: Goal) -> dict[str, Any]:
         **money,
         "usd": None if budget.unpriced_calls and not budget.spent_micro_usd else as_text(budget.spent_micro_usd),
         "price": known_usd(budget.spent_micro_usd, budget.unpriced_calls),
+        "near_limits": near_limits(budget),
     }
 
 

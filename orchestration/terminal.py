@@ -246,6 +246,7 @@ def _cost(cost: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     if cost["overrun_tokens"]:
         yield f"  the provider billed {cost['overrun_tokens']} tokens more than were reserved"
     yield from (f"  {line}" for line in money_lines(cost))
+    yield from (f"  four fifths are used: {words}; the goal pauses at the limit" for words in cost["near_limits"])
 
 
 def _open(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
@@ -287,6 +288,7 @@ def event_line(row: Mapping[str, Any], paint: Paint) -> str:
         "model.fell_back": lambda: (
             f"{paint.mark('running')} {plain(sentence(row['kind'], subject, '', '', reason, data), 300)}"
         ),
+        "budget.warned": lambda: f"{paint.mark('running')} four fifths of a limit are used: {reason}",
         "run.queued": lambda: f"{paint.mark('queued')} {_who(row)} queued {reason}",
         "run.status": lambda: f"{paint.mark(row['new'])} {_who(row)} {row['new']} {reason}",
     }

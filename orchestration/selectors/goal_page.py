@@ -32,6 +32,7 @@ from ..why import why
 from .access import goals_for, with_role
 from .cancelling import cancel_proof
 from .goal_facts import facts_of
+from .limits import said as near_limits
 from .models_used import ModelUse, models_used
 from .proofs import proofs
 from .replans import replan_of
@@ -99,6 +100,10 @@ class GoalHead:
     def unconfirmed(self) -> int:
         """Of a cancelled goal: how many things nobody has confirmed to be over."""
         return unconfirmed(self.cancel)
+
+    @property
+    def near_limits(self) -> list[str]:
+        return near_limits(self.budget)
 
     @property
     def _result(self) -> list[Rollout]:

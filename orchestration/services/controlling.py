@@ -118,7 +118,8 @@ def resume_goal(goal_id: Any, *, limits: Mapping[str, Any] | None = None, by: st
         goal = change.goal
         if goal.status != GoalStatus.PAUSED:
             raise IllegalMove(f"goal {goal.short_id} is {goal.status}; only a paused goal can be resumed")
-        raised = _raise_limits(goal, limits or {})
+        budget = Budget.objects.get(goal=goal)
+        raised = _raise_limits(goal, budget, limits or {})
         if raised:
             refuse_raise_by_two_eyes(goal, by, reason)
         cap = goal.paused_cap
@@ -140,18 +141,18 @@ def resume_goal(goal_id: Any, *, limits: Mapping[str, Any] | None = None, by: st
         )  # why it paused is over, and why it goes on is among the events
         goal.reason = ""
         advance(change)
-        higher = {COLUMNS[name]: value for name, value in raised.items()}
+        higher: dict[str, Any] = {COLUMNS[name]: value for name, value in raised.items()}
         if "tokens" in raised:
             higher["tokens_limited"] = True
+        higher["warned"] = [name for name in budget.warned if name not in raised]
         Budget.objects.filter(goal=goal).update(open=not goal.is_gated, **higher)
         for run in Run.objects.filter(goal=goal, status=RunStatus.QUEUED):
             change.wake(run)
         return goal
 
 
-def _raise_limits(goal: Goal, limits: Mapping[str, Any]) -> dict[str, int]:
+def _raise_limits(goal: Goal, budget: Budget, limits: Mapping[str, Any]) -> dict[str, int]:
     """The new totals, an amount in micro-USD."""
-    budget = Budget.objects.get(goal=goal)
     if unknown := sorted(set(limits) - set(ALL_NAMES)):
         raise BadInput(f"unknown limits {unknown}; there are {', '.join(ALL_NAMES)}")
     return {name: _higher(goal, budget, name, value) for name, value in limits.items()}

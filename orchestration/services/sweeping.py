@@ -33,6 +33,7 @@ from .approving import expire_approval
 from .asking import expire_question
 from .controlling import count_loss, pause_goal
 from .overriding import expire_verdict
+from .warning import goals_near_a_limit, warn_of_limits
 
 log = logging.getLogger(__name__)
 WAKE_AGAIN = timedelta(seconds=15)
@@ -48,6 +49,7 @@ def sweep() -> dict[str, int]:
         "goals_paused": _each(
             _overdue_goals(), lambda pk: bool(pause_goal(pk, cap="seconds", reason="its hours are used"))
         ),
+        "warned": _each(goals_near_a_limit(MOST_AT_ONCE), warn_of_limits),
         "approvals": _each(_expired_approvals(), expire_approval),
         "verdicts": _each(_expired_verdicts(), expire_verdict),
         "questions": _each(_expired_questions(), expire_question),

@@ -305,6 +305,9 @@ class Cost(serializers.Serializer[Any]):
     max_usd = serializers.DecimalField(14, 6, allow_null=True, help_text="null: no limit")
     reserved_usd = serializers.DecimalField(14, 6, help_text="of calls that are in flight")
     overrun_usd = serializers.DecimalField(14, 6, help_text="billed beyond what was reserved")
+    near_limits = serializers.ListField(
+        child=serializers.CharField(), help_text="limits of an open goal of which four fifths are used, in words"
+    )
 
 
 class ModelUse(serializers.Serializer[Any]):
