@@ -378,6 +378,12 @@ CAPS = {
 }
 # Who waits for a worker gains one of priority in so many seconds, so that priority 0 comes in its turn, too.
 PRIORITY_RISES_SECONDS = at_least(1, "PRIORITY_RISES_SECONDS", 300)
+# How many goals run at once, of a team, and in each team of a user and on a repository; 0: any number. `manage.py caps` for one team.
+RUNNING_CAPS = {
+    "team": at_least(0, "MAX_RUNNING_PER_TEAM", 0),
+    "user": at_least(0, "MAX_RUNNING_PER_USER", 0),
+    "repository": at_least(0, "MAX_RUNNING_PER_REPOSITORY", 0),
+}
 NO_PROGRESS_ENDS = env.bool("NO_PROGRESS_ENDS", default=True)  # a check that two replans left failing just as before
 # How often until an executor's loop counts as stuck; 0: that pattern never does.
 STUCK = {

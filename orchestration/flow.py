@@ -23,7 +23,7 @@ from .states import (
     Strategy,
 )
 
-Gate = Literal["open", "paused", "cancelling"]
+Gate = Literal["open", "paused", "waiting", "cancelling"]
 SAYS_NOTHING = frozenset({RunStatus.CANCELLED, RunStatus.ASKED})
 
 
@@ -211,6 +211,8 @@ def _next(view: RolloutView) -> tuple[Action, ...]:
         return _stop(view)
     if view.gate == "paused":
         return (Wait("the goal is paused"),)
+    if view.gate == "waiting":
+        return (Wait("the goal waits in line"),)
     if view.status == RolloutStatus.AWAITING_APPROVAL:
         return _ask(view)
     if view.only and (actions := _alone(view)):

@@ -56,6 +56,7 @@ class GoalFacts:
     is_retry: bool = False
     asks: int = 0  # approvals and questions that wait for a person
     stuck: str = ""
+    in_line: bool = False  # it waits for room under its team's caps
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +357,11 @@ def _not_neglected(history: History) -> Found:
                 f"run {str(run.id)[:8]}",
                 f"its lease ran out {run.overdue.total_seconds():.0f} s ago, and nobody took it over",
             )
-    if goal.age > PATIENCE and not goal.asks and not any(run.status in LIVE_RUN for run in history.runs):
+    if (
+        goal.age > PATIENCE
+        and not (goal.asks or goal.in_line)
+        and not any(run.status in LIVE_RUN for run in history.runs)
+    ):
         said = f", stuck: {goal.stuck.strip().splitlines()[-1]}" if goal.stuck.strip() else ""
         yield (
             "goal",

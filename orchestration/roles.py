@@ -35,6 +35,7 @@ class Action(TextChoices):
     MANAGE_SCHEDULES = "manage_schedules", "make, change and run schedules"
     MANAGE_REPOSITORIES = "manage_repositories", "register repositories"
     MANAGE_MONEY = "manage_money", "set prices and the month's limit"
+    MANAGE_CAPS = "manage_caps", "set how many goals may run"
     MANAGE_MEMBERS = "manage_members", "change the members"
     MANAGE_PROVIDERS = "manage_providers", "add, change and remove model providers"
 

@@ -21,6 +21,7 @@ from .replans import replan_report
 from .selectors.cancelling import cancel_proof, stopping_since
 from .selectors.goal_page import why_of
 from .selectors.limits import said as near_limits
+from .selectors.line import in_line
 from .selectors.models_used import models_used
 from .selectors.proofs import proofs_of
 from .selectors.replans import tokens_by_step
@@ -92,6 +93,7 @@ def story(goal: Goal) -> dict[str, Any]:
     return {
         **handed_over(goal),
         "why": why_of(goal),
+        "in_line": line(goal),
         "checks": [_check(check) for check in Check.objects.filter(goal=goal).select_related("rollout")],
         "commands": [command(call) for call in commands(goal)],
         "cancel": cancel(goal),
@@ -182,6 +184,12 @@ def cancel(goal: Goal) -> dict[str, Any] | None:
         "unconfirmed": unconfirmed(found),
         "can_force": goal.status == GoalStatus.CANCELLING and may_force(goal.cancelled_at, timezone.now()),
     }
+
+
+def line(goal: Goal) -> dict[str, Any] | None:
+    """Its place among its team's goals that wait for room, and what holds it; None: it waits for none."""
+    found = in_line(goal)
+    return None if found is None else asdict(found)
 
 
 def cost(goal: Goal) -> dict[str, Any]:

@@ -161,6 +161,9 @@ TELLERS: dict[str, Callable[[str, str, str, str, Mapping[str, Any]], str]] = {
     "review.overridden": lambda subject, old, new, reason, data: _with(
         f"The verdict {old.replace('_', ' ')} is overridden with {new.replace('_', ' ')}", reason
     ),
+    "goal.admitted": lambda subject, old, new, reason, data: (
+        f"There is room for it, after {data.get('waited_seconds', 0)} s in line"
+    ),
     "goal.priority": lambda subject, old, new, reason, data: _with(f"Its priority is {new} now, it was {old}", reason),
     "message.sent": lambda subject, old, new, reason, data: _with(f"A message {subject}", reason),
     "message.told": lambda subject, old, new, reason, data: _with(f"The {subject} is told", reason),

@@ -53,6 +53,8 @@ class Facts:
     accepted: str = ""  # who let it succeed by overriding the verdict
     asks: str = ""  # why a person must look at its plan
     until: str = ""  # when that expires, and what happens then
+    line: str = ""  # it waits for room: its place and why
+    place: str = ""  # among what waits for a worker: "3 of 20"
     unconfirmed: int = 0  # things of a cancelled goal that nobody has confirmed to be over
 
 
@@ -63,6 +65,8 @@ def why(facts: Facts) -> str:
             f"The engine itself failed on this goal: {_last_line(facts.stuck)}. It tries again by itself; "
             "the traceback is among the events."
         )
+    if facts.line:
+        return f"It waits in line, {_sentence(facts.line)}"
     tellers = {
         GoalStatus.DRAFT: lambda f: "It is a draft: nobody has started it yet.",
         GoalStatus.AWAITING_APPROVAL: _awaiting,
@@ -93,9 +97,10 @@ def _working(facts: Facts) -> str:
     first = min(queued, key=lambda run: run.wait)
     if first.wait > 0:
         return f"{first.what}{_after(first)} is tried again in {first.wait:.0f} s, as attempt {first.attempt}."
+    place = f", place {facts.place}" if facts.place else ""
     if len(queued) > 1:
-        return f"{_list([run.what for run in queued])} wait for a free worker, since {first.since}."
-    return f"{first.what} waits for a free worker, since {first.since}."
+        return f"{_list([run.what for run in queued])} wait for a free worker, since {first.since}{place}."
+    return f"{first.what} waits for a free worker, since {first.since}{place}."
 
 
 def _at_work(running: Sequence[LiveRun]) -> str:

@@ -90,6 +90,10 @@ class Goal(models.Model):
     )
     origin = models.CharField(max_length=40, default="shell")
 
+    in_line_since = models.DateTimeField(
+        null=True, blank=True, help_text="it waits for room under its team's caps of running goals; null: it does not"
+    )
+
     event_seq = models.PositiveIntegerField(default=0)
     version = models.PositiveIntegerField(
         default=0, help_text="raised by each transaction that changes anything of what is decided on"
@@ -102,6 +106,13 @@ class Goal(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
+        indexes = [
+            models.Index(
+                fields=["team", "in_line_since"],
+                condition=models.Q(in_line_since__isnull=False),
+                name="goal_in_line",
+            )
+        ]
         constraints = [
             one_of("status", GoalStatus, "goal_status_known"),
             one_of("strategy", Strategy, "goal_strategy_known"),

@@ -24,6 +24,9 @@ class Team(models.Model):
     month_max_micro_usd = models.PositiveBigIntegerField(
         null=True, blank=True, help_text="1e-6 USD that its goals may spend in a month; empty: no limit"
     )
+    caps = models.JSONField(
+        default=dict, blank=True, help_text="its own caps of running goals: team, user, repository; 0: none"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -35,7 +35,9 @@ def gate(goal: Goal) -> flow.Gate:
     """May new work start? A goal that is over or being cancelled starts nothing more."""
     if goal.cancelled_at is not None or goal.is_terminal:
         return "cancelling"
-    return "paused" if goal.status == GoalStatus.PAUSED else "open"
+    if goal.status == GoalStatus.PAUSED:
+        return "paused"
+    return "open" if goal.in_line_since is None else "waiting"
 
 
 CLOSED = (GoalStatus.PAUSED, GoalStatus.CANCELLING, GoalStatus.AWAITING_APPROVAL)
@@ -177,7 +179,8 @@ _runs_of = Prepared(
 def due(queues: Sequence[str]) -> QuerySet[Run]:
     """Queued runs that may be begun now."""
     runs = Run.objects.filter(status=RunStatus.QUEUED, queue__in=queues, not_before__lte=Now())
-    return runs.exclude(goal__status__in=CLOSED).filter(goal__cancelled_at__isnull=True)
+    runs = runs.exclude(goal__status__in=CLOSED)
+    return runs.filter(goal__cancelled_at__isnull=True, goal__in_line_since__isnull=True)
 
 
 def waiting_goals(queues: Sequence[str]) -> set[Any]:

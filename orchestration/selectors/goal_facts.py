@@ -14,6 +14,7 @@ from ..models import Approval, Breaker, Check, Event, Goal, Question, Review, Ro
 from ..policies import policy_of
 from ..states import LIVE_RUN, ApprovalStatus, GoalStatus, QuestionStatus, RunStatus
 from ..why import Facts, LiveRun
+from .line import in_line, place_at_workers
 from .outages import held_queues
 
 LATE = timedelta(seconds=10)  # a turn that is overdue by more is none any more
@@ -55,8 +56,24 @@ def facts_of(
         accepted=_person(goal.unverified_by),
         asks=_asks(waits),
         until=_until(waits),
+        line=_line(goal),
+        place=_place(runs),
         unconfirmed=unconfirmed,
     )
+
+
+def _line(goal: Goal) -> str:
+    found = in_line(goal)
+    return "" if found is None else f"place {found.place} of {found.length}: {found.said}"
+
+
+def _place(runs: Sequence[Run]) -> str:
+    """Of its first queued run, where nothing of the goal is at work."""
+    live = [run for run in runs if run.status in LIVE_RUN]
+    if not live or any(run.status == RunStatus.RUNNING for run in live):
+        return ""
+    place = place_at_workers(live[0])
+    return "" if place is None or place[1] == 1 else f"{place[0]} of {place[1]}"
 
 
 def _waits(goal: Goal) -> Approval | None:

@@ -104,6 +104,7 @@ def _goal(goal: Goal, age: timedelta, asks: int) -> GoalFacts:
         is_retry=goal.retry_of_id is not None or (goal.follow_up_of_id is not None and not goal.base_ref),
         stuck=goal.stuck,
         asks=asks,
+        in_line=goal.in_line_since is not None,
     )
 
 

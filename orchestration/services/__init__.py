@@ -1,5 +1,6 @@
 """The verbs of the engine: each is one transaction (or one pass of many), and the only place where rows of the work are written."""
 
+from .admission import CAPS, admit_waiting, set_caps
 from .advancing import advance_goal
 from .approving import Decision, approval_of, approve_plan, edit_plan, reject_plan, run_plan
 from .asking import Answered, answer_question, question_of
@@ -65,6 +66,7 @@ from .teams import (
 )
 
 __all__ = [
+    "CAPS",
     "VERDICTS",
     "Answered",
     "Base",
@@ -78,6 +80,7 @@ __all__ = [
     "add_member",
     "add_provider",
     "add_schedule",
+    "admit_waiting",
     "advance_goal",
     "answer_question",
     "approval_of",
@@ -135,6 +138,7 @@ __all__ = [
     "run_now",
     "run_plan",
     "send_message",
+    "set_caps",
     "set_four_eyes",
     "set_price",
     "set_priority",

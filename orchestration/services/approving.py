@@ -22,6 +22,7 @@ from ..models import Approval, Goal, Plan, Rollout, Step
 from ..policies import ApprovalPolicy, Scope, StepAsks, policy_of, reasons_to_ask, scope_from, scope_of
 from ..states import FINISHED_STEP, ApprovalStatus, GoalStatus, RolloutStatus
 from ..transitions import Change, locked, repeatable
+from .admission import line_up
 from .advancing import advance
 from .cleaning import clean_line
 from .controlling import pause_goal
@@ -156,6 +157,8 @@ def _decide(approval_id: Any, sha256: str, to: ApprovalStatus, by: str, reason: 
             raise BadInput("say in a few words why it is rejected: the planner is told")
         change.move(approval, to, by=by, reason=reason, data={"sha256": approval.plan_sha256})
         _give_time_back(change.goal, approval)
+        if change.goal.status == GoalStatus.AWAITING_APPROVAL:  # it took no room meanwhile
+            line_up(change, change.goal.team)
         advance(change)
         return Decision(approval, first=True)
 

@@ -19,6 +19,7 @@ from ..pricing import in_usd, micro_usd, usd
 from ..selectors.cancelling import cancel_proof
 from ..states import GoalStatus, RolloutStatus, RunStatus
 from ..transitions import Change, locked, repeatable
+from .admission import line_up
 from .advancing import advance
 from .cleaning import clean_line
 from .eyes import refuse_raise_by_two_eyes
@@ -140,6 +141,7 @@ def resume_goal(goal_id: Any, *, limits: Mapping[str, Any] | None = None, by: st
             reason=""
         )  # why it paused is over, and why it goes on is among the events
         goal.reason = ""
+        line_up(change, goal.team)
         advance(change)
         higher: dict[str, Any] = {COLUMNS[name]: value for name, value in raised.items()}
         if "tokens" in raised:

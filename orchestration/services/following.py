@@ -13,6 +13,7 @@ from ..models import Check, Goal, Rollout
 from ..states import FINISHED_STEP, CheckOrigin, CheckPhase
 from ..story import handed_over
 from ..transitions import locked, repeatable
+from .admission import line_up
 from .advancing import advance
 from .cleaning import clean_text
 from .submitting import WISHES, add_budget, add_rollouts, limits_of, limits_within
@@ -47,6 +48,7 @@ def follow_up(
             add_rollouts(change.goal)
             if not source.branch:
                 start_from(change.goal, old, source)
+            line_up(change, old.team)
             advance(change)
             return change.goal
 

@@ -12,6 +12,7 @@ from ..lineage import Finished, contained, with_dependents
 from ..models import Check, Event, Goal, Plan, Rollout, Run, Step
 from ..states import FINISHED_STEP, ApprovalStatus, CheckPhase, RunStatus, StepStatus
 from ..transitions import Change, locked, repeatable
+from .admission import line_up
 from .advancing import advance
 from .approving import ask_about
 from .following import start_from
@@ -61,6 +62,7 @@ def retry_goal(
                 _carry(change, old, source, source.head, None)
             elif old.follow_up_of_id and not old.base_ref and source.head:
                 start_from(change.goal, old, source)
+            line_up(change, old.team)
             advance(change)
             return change.goal
 

@@ -20,6 +20,7 @@ from ..policies import policy_of
 from ..roles import Action
 from ..states import PlanOrigin, ReviewedBy, ReviewWhen, RunKind, Strategy
 from ..transitions import locked, repeatable
+from .admission import line_up
 from .advancing import advance
 from .cleaning import clean_checks, clean_context, clean_hidden, clean_line, clean_text, shown
 from .modelling import Given, models_for
@@ -208,6 +209,7 @@ def _submit(
             add_rollouts(change.goal)
             if plan is not None:
                 add_plan(change, change.goal.rollouts.get(), 1, plan, PlanOrigin.GIVEN)
+            line_up(change, wish.team)
             advance(change)
             return change.goal
 

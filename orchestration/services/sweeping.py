@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from .. import dispatch
 from ..models import Approval, Artifact, Goal, Lease, Question, Review, Rollout, Run, Worker
+from ..selectors.line import teams_in_line
 from ..states import (
     LIVE_RUN,
     OPEN_GOAL,
@@ -28,6 +29,7 @@ from ..states import (
     RunStatus,
 )
 from ..transitions import locked, repeatable
+from .admission import admit_waiting
 from .advancing import advance, advance_goal
 from .approving import expire_approval
 from .asking import expire_question
@@ -53,6 +55,7 @@ def sweep() -> dict[str, int]:
         "approvals": _each(_expired_approvals(), expire_approval),
         "verdicts": _each(_expired_verdicts(), expire_verdict),
         "questions": _each(_expired_questions(), expire_question),
+        "admitted": _each(teams_in_line(), admit_waiting),
         "advanced": _each(_idle_goals(), lambda pk: advance_goal(pk) is None),
         "woken": wake_forgotten(),
     }
@@ -87,6 +90,7 @@ def wakeable() -> QuerySet[Run]:
     """The queued runs that a worker could begin now, the most urgent first (a piece called by hand is worked by its own task)."""
     due = Run.objects.filter(status=RunStatus.QUEUED, not_before__lte=Now(), goal__cancelled_at__isnull=True)
     due = due.exclude(goal__status__in=(GoalStatus.PAUSED, GoalStatus.AWAITING_APPROVAL)).filter(goal__only="")
+    due = due.filter(goal__in_line_since__isnull=True)
     return due.order_by("-priority", "queued_at")
 
 
@@ -161,6 +165,7 @@ def _undecided() -> QuerySet[Any, Any]:
 def _overdue_goals() -> Iterable[Any]:
     working = OPEN_GOAL - {GoalStatus.PAUSED, GoalStatus.CANCELLING, GoalStatus.AWAITING_APPROVAL}
     overdue = Goal.objects.filter(status__in=working, deadline_at__lt=Now(), cancelled_at__isnull=True)
+    overdue = overdue.filter(in_line_since__isnull=True)  # the same: given back when it goes on
     overdue = overdue.exclude(rollouts__in=_undecided())  # its hours are given back when a person has decided
     return overdue.values_list("pk", flat=True)[:MOST_AT_ONCE]
 
@@ -173,6 +178,7 @@ def _idle_goals() -> Iterable[Any]:
     ended = ~Exists(Rollout.objects.filter(goal=OuterRef("pk")).exclude(status__in=TERMINAL_ROLLOUT))
     goals = Goal.objects.filter(Exists(idle) | ended, status__in=OPEN_GOAL)
     goals = goals.exclude(status__in=(GoalStatus.PAUSED, GoalStatus.AWAITING_APPROVAL))
+    goals = goals.exclude(in_line_since__isnull=False, cancelled_at__isnull=True)
     return goals.values_list("pk", flat=True)[:MOST_AT_ONCE]
 
 

@@ -36,6 +36,14 @@ HELD = run(waits_for="model qwen at http://m/v1 since 13:00:00: HTTP 503")
         ),
         (Facts("running", live=(WAITS,)), "Step 5 waits for a free worker, since 13:05:30."),
         (
+            Facts("running", live=(WAITS,), place="3 of 20"),
+            "Step 5 waits for a free worker, since 13:05:30, place 3 of 20.",
+        ),
+        (
+            Facts("queued", line="place 1 of 2: the team shop has 1 goal running, which is its cap"),
+            "It waits in line, place 1 of 2: the team shop has 1 goal running, which is its cap.",
+        ),
+        (
             Facts("running", live=(WAITS, run(what="Step 6"))),
             "Steps 5 and 6 wait for a free worker, since 13:05:30.",
         ),

@@ -123,6 +123,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
         **dict.fromkeys(("create", "add", "role", "remove", "four-eyes"), Action.MANAGE_MEMBERS),
         "models": Action.MANAGE_PROVIDERS,
     },
+    "caps": {"list": S, "set": Action.MANAGE_CAPS},
     "invite": Action.MANAGE_MEMBERS,
     **dict.fromkeys(("create_token", "login_link"), OWN),
     **dict.fromkeys(

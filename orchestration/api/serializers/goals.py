@@ -378,7 +378,17 @@ class Candidate(serializers.ModelSerializer[Rollout]):
         read_only_fields = fields
 
 
+class InLine(serializers.Serializer[Any]):
+    """Where a goal stands that waits for room under its team's caps of running goals."""
+
+    place = serializers.IntegerField()
+    length = serializers.IntegerField(help_text="how many wait")
+    cap = serializers.CharField(help_text="team, user or repository; empty: there is room, it goes on within seconds")
+    said = serializers.CharField(help_text="why, in words")
+
+
 class GoalDetail(GoalSummary):
+    in_line = serializers.SerializerMethodField(help_text="null: it does not wait in line")
     cost = serializers.SerializerMethodField()
     cancel = serializers.SerializerMethodField()
     why = serializers.SerializerMethodField(help_text="a sentence: what holds it where it is, and what to do about it")
@@ -425,6 +435,7 @@ class GoalDetail(GoalSummary):
             "cancel",
             "finishes_running",
             "why",
+            "in_line",
         ]
         read_only_fields = fields
 
@@ -438,6 +449,10 @@ class GoalDetail(GoalSummary):
 
     def get_why(self, goal: Goal) -> str:
         return why_of(goal)
+
+    @extend_schema_field(InLine(allow_null=True))
+    def get_in_line(self, goal: Goal) -> dict[str, Any] | None:
+        return story.line(goal)
 
     def get_cost(self, goal: Goal) -> Cost:
         return story.cost(goal)  # type: ignore[return-value]  # the annotation is what the documentation reads

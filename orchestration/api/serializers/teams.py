@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from ...models import Membership, Team, TeamEvent
 from ...roles import Role
+from ...selectors.line import caps_of
 from .fields import Input, Text
 from .goals import TEAM
 
 
 class TeamOut(serializers.ModelSerializer[Team]):
     role = serializers.ChoiceField(Role.choices, read_only=True, help_text="yours")
+    caps = serializers.SerializerMethodField(
+        help_text="of goals that run at once: of the team, of each user, on each repository; 0: any number"
+    )
 
     class Meta:
         model = Team
-        fields = ["id", "name", "role", "created_at"]
+        fields = ["id", "name", "role", "caps", "created_at"]
         read_only_fields = fields
+
+    @extend_schema_field(serializers.DictField(child=serializers.IntegerField()))
+    def get_caps(self, team: Team) -> dict[str, int]:
+        return asdict(caps_of(team))
 
 
 class MemberOut(serializers.ModelSerializer[Membership]):
