@@ -55,7 +55,7 @@ def sweep() -> dict[str, int]:
         "approvals": _each(_expired_approvals(), expire_approval),
         "verdicts": _each(_expired_verdicts(), expire_verdict),
         "questions": _each(_expired_questions(), expire_question),
-        "admitted": _each(teams_in_line(), admit_waiting),
+        "admitted": _each(teams_in_line(), lambda pk: admit_waiting(pk) > 0),
         "advanced": _each(_idle_goals(), lambda pk: advance_goal(pk) is None),
         "woken": wake_forgotten(),
     }
