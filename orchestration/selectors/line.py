@@ -95,6 +95,8 @@ def place_at_workers(run: Run) -> tuple[int, int] | None:
     names = ("pk", "goal__team", "goal__priority", "priority", "queued_at")
     now = timezone.now()
     rows = due([run.queue]).filter(status=RunStatus.QUEUED).order_by("queued_at").values_list(*names)[:MOST_LOOKED_AT]
-    queued = [fairness.Queued(*about, (now - since).total_seconds()) for *about, since in rows]
+    queued = [
+        fairness.Queued(pk, team, goals, own, (now - since).total_seconds()) for pk, team, goals, own, since in rows
+    ]
     order = fairness.in_turn(queued, settings.PRIORITY_RISES_SECONDS)
     return (order.index(run.pk) + 1, len(order)) if run.pk in order else None
