@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Max
 from django.utils import timezone
 
 from ..errors import BadInput, IllegalMove, NotFound
-from ..models import Goal, Question, Step
-from ..states import QuestionStatus, StepStatus
+from ..models import Goal, Question, Run, Step
+from ..states import LIVE_RUN, QuestionStatus, StepStatus
 from ..transitions import Change, locked, repeatable
 from .advancing import advance
+from .approving import give_time_back
 from .cleaning import printable
 
 LONGEST_ANSWER = 4000
@@ -47,9 +49,18 @@ def answer_question(question_id: Any, answer: str, *, by: str) -> Answered:
             raise IllegalMove(f"goal {goal.short_id} is {goal.status}; nobody needs the answer any more")
         said = _checked(question, answer)
         data = {"step": question.step.index}
+        _give_hours_back(goal, question)
         change.move(question, QuestionStatus.ANSWERED, reason=said[:500], data=data, answer=said, by=by)
         _go_on(change, question)
         return Answered(question, first=True)
+
+
+def _give_hours_back(goal: Goal, question: Question) -> None:
+    """The goal's hours are for work: since the last run ended nobody worked on it, and this answer was waited for."""
+    if goal.is_gated or Run.objects.filter(goal=goal, status__in=LIVE_RUN).exists():
+        return
+    ended = Run.objects.filter(goal=goal).aggregate(last=Max("ended_at"))["last"]
+    give_time_back(goal, max(question.created_at, ended or question.created_at))
 
 
 def _goal_of(question_id: Any) -> Any:
@@ -100,6 +111,7 @@ def expire_question(question_id: Any) -> bool:
             return False
         default, data = question.default, {"step": question.step.index}
         said = f"the default: {default}" if default else "there was no default"
+        _give_hours_back(change.goal, question)
         change.move(question, QuestionStatus.EXPIRED, reason=said, data=data, answer=default, by="default")
         if default:
             _go_on(change, question)

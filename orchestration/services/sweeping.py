@@ -167,6 +167,9 @@ def _overdue_goals() -> Iterable[Any]:
     overdue = Goal.objects.filter(status__in=working, deadline_at__lt=Now(), cancelled_at__isnull=True)
     overdue = overdue.filter(in_line_since__isnull=True)  # the same: given back when it goes on
     overdue = overdue.exclude(rollouts__in=_undecided())  # its hours are given back when a person has decided
+    works = Exists(Run.objects.filter(goal=OuterRef("pk"), status__in=LIVE_RUN))
+    asks = Exists(Question.objects.filter(goal=OuterRef("pk"), status=QuestionStatus.WAITING))
+    overdue = overdue.exclude(~works & asks)  # as with those
     return overdue.values_list("pk", flat=True)[:MOST_AT_ONCE]
 
 
