@@ -13,13 +13,17 @@ from .models import Goal, Review, Rollout, Run
 from .states import TERMINAL_GOAL, GoalStatus, RolloutStatus, RunKind, RunStatus, Strategy
 
 POLL = 0.1
+OPTIONS = (
+    *("repo", "ref", "checks", "hidden_checks", "limits", "team", "priority"),
+    *("diversity", "stagger", "role_models", "review", "approval", "plan_only"),
+)
 
 
 class DistributedOrchestrator:
     """Hand goals to the workers of this installation.
 
-    `context` may hold `repo` (a folder, named by you who call this), `ref`, `checks` (a list of commands), `limits`, and `team` where
-    there are several; the rest is told to the agents as it is. `timeout` is in seconds.
+    `context` may hold `repo` (a folder, named by you who call this) and whatever else `services.submit_goal` takes (`OPTIONS`: checks,
+    limits, team, diversity, …), by the same names; the rest is told to the agents as it is. `timeout` is in seconds.
     """
 
     def __init__(self, timeout: float = 7200.0) -> None:
@@ -73,7 +77,7 @@ class DistributedOrchestrator:
 
     def _submit(self, goal: str, context: Mapping[str, Any] | None, **more: Any) -> Goal:
         told = dict(context or {})
-        for name in ("repo", "ref", "checks", "limits", "team"):
+        for name in OPTIONS:
             if name in told:
                 more[name] = told.pop(name)
         return services.submit_goal(goal, context=told, origin="python", allow_repo=True, **more)
