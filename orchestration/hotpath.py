@@ -36,6 +36,10 @@ UNKNOWN_PRICE = (
 )
 
 
+class RoomTaken(BudgetExceeded):
+    """What is left of the goal's limit is set aside for calls in flight: as soon as they are settled there may be room."""
+
+
 class Unheard(Exception):
     """People have sent the goal a message that this run does not know of."""
 
@@ -301,7 +305,15 @@ def _explain_refusal(run: Run, asked: Asked, heard: int) -> None:
     if asked.tokens and budget.messages > heard:
         raise Unheard
     if cap := _cap_in_the_way(budget, asked):
-        raise BudgetExceeded(_told(budget, cap, asked), cap=cap)
+        kind = RoomTaken if _frees_itself(budget, cap, asked) else BudgetExceeded
+        raise kind(_told(budget, cap, asked), cap=cap)
+
+
+def _frees_itself(budget: Budget, cap: str, asked: Asked) -> bool:
+    """Only calls in flight stand in the way, by what they may cost at most: most of that comes back."""
+    if cap == "tokens":
+        return budget.spent_tokens + asked.tokens <= budget.max_tokens
+    return cap == "usd" and budget.spent_micro_usd + asked.micro_usd <= (budget.max_micro_usd or 0)
 
 
 def _cap_in_the_way(budget: Budget, asked: Asked) -> str:

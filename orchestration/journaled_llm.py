@@ -7,6 +7,7 @@ settled at the price of the model that it asks, and a take-over goes on with the
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -26,6 +27,9 @@ from .selectors.prices import price_of
 from .services.breaking import heard_from, not_to_be_asked, report_outage
 from .services.journaling import note_fallback
 from .states import CallKind
+
+ROOM_WITHIN = 60.0  # seconds that a call waits for others of its goal, whose worst case is set aside, to be settled
+LOOK_AGAIN = 0.25
 
 
 class JournaledLLM:
@@ -100,10 +104,17 @@ class JournaledLLM:
     ) -> tuple[int, Stake, Completion]:
         """(id of the Call, what is reserved for it, answer) of the first model of the chain that can answer."""
         failed: list[AgentError] = []
+        gives_up = time.monotonic() + ROOM_WITHIN
         while True:
             try:
                 self._refuse_away()
                 return self._live(request, request_hash, whole)
+            except hotpath.RoomTaken:
+                if time.monotonic() > gives_up:
+                    raise
+                release_connection()
+                time.sleep(LOOK_AGAIN)
+                self._journal.active.check()
             except AgentError as error:
                 failed.append(error)
                 if not self._chain or not goes_on(error):

@@ -14,6 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from agents.errors import BudgetExceeded
+from agents.llm.demo_server import Faults
 from orchestration import hotpath, services
 from orchestration import story as told
 from orchestration.errors import BadInput, NotAllowed
@@ -104,6 +105,15 @@ def test_at_the_limit_the_goal_pauses_with_its_work_and_a_raise_goes_on(
     assert set(goal.runs.values_list("attempt", flat=True)) == {1}, "a pause is nobody's failure"
     raised = Event.objects.get(goal=goal, kind="goal.status", old="paused")
     assert raised.data["limits"] == {"usd": "3.5"}
+
+
+def test_what_calls_in_flight_may_cost_at_most_is_waited_for_and_pauses_nothing(priced: Engine) -> None:
+    priced.serve(writes_a_file, Faults(delay=0.2))
+    goal = priced.work(priced.goal(limits={"usd": "0.017"}))
+    assert goal.status == "succeeded", story(goal)
+    steps = Call.objects.filter(run__goal=goal, run__kind="step", kind=CallKind.LLM)
+    assert sum(call.reserved_micro_usd or 0 for call in steps.filter(turn=1)) > 17_000, "both at once would not fit"
+    assert money(goal.pk)[1] < 17_000
 
 
 def test_a_provider_that_bills_more_than_was_asked_for_is_booked_shown_and_stops_the_goal(
