@@ -168,6 +168,7 @@ def engine(
         yield made
 
 
+@pytest.mark.long
 def test_a_goal_works_within_the_limits_of_its_provider(engine: Engine) -> None:
     server = engine.serve(writes_a_file, Faults(delay=0.1))
     services.add_provider("slow", team=None, base_url=server.url, requests_per_minute=4, parallel_calls=1, by="x")
@@ -183,6 +184,7 @@ def test_a_goal_works_within_the_limits_of_its_provider(engine: Engine) -> None:
     assert set(goal.runs.values_list("attempt", "losses", "waiting_for")) == {(1, 0, "")}
 
 
+@pytest.mark.long
 def test_who_waits_says_for_what_and_can_be_cancelled(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacing, "SEEN", 0.1)
     gate = Gated("executor", answerer=writes_a_file)
@@ -201,6 +203,7 @@ def test_who_waits_says_for_what_and_can_be_cancelled(engine: Engine, monkeypatc
     assert engine.work(goal).status == "cancelled"
 
 
+@pytest.mark.long
 def test_a_long_wait_gives_the_run_back_without_an_attempt_and_a_chain_goes_on_at_once(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
