@@ -14,11 +14,13 @@ from django.utils import timezone
 
 from .cancelling import may_force, unconfirmed
 from .errors import BadInput, NotFound
+from .forecast import error_in_words, in_words
 from .models import Approval, Budget, Call, Check, Event, Goal, Plan, Question, Review, Rollout, Run, Step, Worker
 from .pricing import as_text, known_usd
 from .proof import Proof
 from .replans import replan_report
 from .selectors.cancelling import cancel_proof, stopping_since
+from .selectors.forecasts import forecast_told, record_in_words, track_record
 from .selectors.goal_page import why_of
 from .selectors.limits import said as near_limits
 from .selectors.line import in_line
@@ -94,6 +96,7 @@ def story(goal: Goal) -> dict[str, Any]:
         **handed_over(goal),
         "why": why_of(goal),
         "in_line": line(goal),
+        "forecast": forecast(goal),
         "checks": [_check(check) for check in Check.objects.filter(goal=goal).select_related("rollout")],
         "commands": [command(call) for call in commands(goal)],
         "cancel": cancel(goal),
@@ -190,6 +193,15 @@ def line(goal: Goal) -> dict[str, Any] | None:
     """Its place among its team's goals that wait for room, and what holds it; None: it waits for none."""
     found = in_line(goal)
     return None if found is None else asdict(found)
+
+
+def forecast(goal: Goal) -> dict[str, Any]:
+    """What it would probably cost and take, from how many finished goals; `error`: how that came out; `record`: of earlier ones."""
+    told = forecast_told(goal)
+    record = track_record(goal.team_id)
+    words = {"said": in_words(told), "error_said": error_in_words(told), "record_said": record_in_words(record)}
+    nothing = {"n": 0, "of": "", "micro_usd": None, "tokens": None, "seconds": None, "error": {}}
+    return {**nothing, **told, **words}
 
 
 def cost(goal: Goal) -> dict[str, Any]:

@@ -82,6 +82,7 @@ def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         yield from _rollout(rollout, told, paint)
     yield from _checks(told, paint)
     yield from _cost(told["cost"], paint)
+    yield from _forecast(told["forecast"])
     yield from _open(told, paint)
     yield ""
     yield paint.strong("Events")
@@ -247,6 +248,15 @@ def _cost(cost: Mapping[str, Any], paint: Paint) -> Iterator[str]:
         yield f"  the provider billed {cost['overrun_tokens']} tokens more than were reserved"
     yield from (f"  {line}" for line in money_lines(cost))
     yield from (f"  four fifths are used: {words}; the goal pauses at the limit" for words in cost["near_limits"])
+
+
+def _forecast(told: Mapping[str, Any]) -> Iterator[str]:
+    """What it would probably cost, how that came out, and how good such forecasts were."""
+    yield f"  forecast: {told['said']}"
+    if told["error_said"]:
+        yield f"    it came to {told['error_said']}"
+    if told["record_said"]:
+        yield f"    {told['record_said']}"
 
 
 def _open(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:

@@ -90,6 +90,11 @@ class Goal(models.Model):
     )
     origin = models.CharField(max_length=40, default="shell")
 
+    forecast = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="what it would probably cost, as known at its first plan; `error`: how that came out",
+    )
     in_line_since = models.DateTimeField(
         null=True, blank=True, help_text="it waits for room under its team's caps of running goals; null: it does not"
     )

@@ -17,6 +17,7 @@ from ..hotpath import lose_abandoned_calls
 from ..models import Approval, Budget, Goal, Question, Review, Rollout, Run, Step
 from ..selectors import Picture
 from ..selectors.candidates import work_of
+from ..selectors.forecasts import error_of
 from ..states import (
     LIVE_RUN,
     OPEN_ROLLOUT,
@@ -288,6 +289,8 @@ def _decide_goal(change: Change, seen: Picture) -> None:
         asked = decision.status == GoalStatus.CANCELLED and goal.status == GoalStatus.CANCELLING
         why = goal.reason if asked else decision.reason  # why a person cancelled it outlives the stopping
         change.move(goal, decision.status, reason=why if over else "")
+    if goal.forecast and goal.status in (GoalStatus.SUCCEEDED, GoalStatus.FAILED) and goal.started_at is not None:
+        change.set(goal, forecast={**goal.forecast, "error": error_of(goal)})
 
 
 def _ask_judge(change: Change, seen: Picture, decision: flow.GoalDecision) -> None:

@@ -20,6 +20,7 @@ from agents.contracts import PlanDraft
 from ..errors import BadInput, IllegalMove, NotFound, StaleApproval
 from ..models import Approval, Goal, Plan, Rollout, Step
 from ..policies import ApprovalPolicy, Scope, StepAsks, policy_of, reasons_to_ask, scope_from, scope_of
+from ..selectors.forecasts import most_usd
 from ..states import FINISHED_STEP, ApprovalStatus, GoalStatus, RolloutStatus
 from ..transitions import Change, locked, repeatable
 from .admission import line_up
@@ -30,8 +31,8 @@ from .eyes import refuse_two_eyes, requester
 from .planning import edited
 
 SHORTEST_HASH = 8
-# What a goal will cost at most in USD; None: nobody knows. There may be no forecast in this installation at all.
-forecast: Callable[[Goal, Plan], Decimal | None] | None = None
+# What a goal will cost at most in USD; None: nobody knows.
+forecast: Callable[[Goal, Plan], Decimal | None] = most_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def decided_by(goal: Goal) -> datetime:
 def _scope(goal: Goal, plan: Plan) -> Scope:
     steps = Step.objects.filter(plan=plan).exclude(status__in=FINISHED_STEP)
     asked = [StepAsks(tuple(s.writes), tuple(s.tools_hint), s.check_command) for s in steps]
-    return scope_of(asked, forecast(goal, plan) if forecast is not None else None)
+    return scope_of(asked, forecast(goal, plan))
 
 
 def _approved(plan: Plan) -> list[Scope]:

@@ -23,6 +23,7 @@ from ..artifacts import value_row
 from ..models import Artifact, Check, Goal, Question, Review, Rollout, Run, Step
 from ..prepared import Prepared
 from ..selectors import Picture, fill_in, in_hand, keep
+from ..selectors.forecasts import forecast_of
 from ..states import CheckPhase, PlanOrigin, RunKind, RunStatus, StepStatus
 from ..transitions import Change, Outdated, compared, locked, repeatable
 from .advancing import advance, look
@@ -105,6 +106,8 @@ def record_plan(run: Run, draft: PlanDraft, successor: str = "") -> Run | None:
     with locked(run.goal_id, by=run.worker) as change:
         _close(change, run, RunStatus.SUCCEEDED, outcome={"steps": len(draft.steps)})
         made = add_plan(change, run.rollout, run.revision, draft, PlanOrigin.PLANNER)
+        if not change.goal.forecast:
+            change.set(change.goal, forecast=forecast_of(change.goal).stored())
         ask_about(change, made)
         change.add(value_row(artifact_id(run), draft.model_dump(mode="json"), goal=change.goal), or_leave=True)
         following = _advance(change, run, successor)

@@ -12,10 +12,12 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from ..budget import COLUMNS
-from ..models import Budget, Call, Event, Run
+from ..forecast import error_in_words, in_words
+from ..models import Budget, Call, Event, Goal, Run
 from ..pricing import in_usd, known_usd, usd
 from ..remedies import remedy_for
 from ..rendering import ansi, code, markdown, text
+from ..selectors.forecasts import forecast_told
 from ..selectors.goal_facts import is_worker, short_worker
 from ..selectors.goal_page import StepLine, below
 from ..telling import sentence
@@ -159,6 +161,14 @@ def limits(budget: Budget) -> list[tuple[str, str, int | Decimal]]:
 def micro(value: int | None) -> str:
     """Micro-USD, in USD."""
     return in_usd(value)
+
+
+@register.filter
+def forecast(goal: Goal) -> str:
+    """What it will probably cost and take; of an ended goal also how that came out."""
+    told = forecast_told(goal)
+    came = error_in_words(told)
+    return f"{in_words(told)}{f'; it came to {came}' if came else ''}"
 
 
 @register.filter

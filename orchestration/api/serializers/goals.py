@@ -378,6 +378,25 @@ class Candidate(serializers.ModelSerializer[Rollout]):
         read_only_fields = fields
 
 
+class Range(serializers.Serializer[Any]):
+    p50 = serializers.FloatField()
+    p90 = serializers.FloatField()
+
+
+class Forecast(serializers.Serializer[Any]):
+    """What a goal would probably cost and take, as known at its first plan; all ranges null: too few goals have finished."""
+
+    n = serializers.IntegerField(help_text="from so many finished goals")
+    of = serializers.CharField(help_text="schedule, repository or team: what they share with this one")
+    micro_usd = Range(allow_null=True, help_text="1e-6 USD; null: not known")
+    tokens = Range(allow_null=True)
+    seconds = Range(allow_null=True)
+    said = serializers.CharField(help_text="the same in words")
+    error = JSONObject(help_text="once it has ended, by measure: actual, ratio (of P50), within_p90")
+    error_said = serializers.CharField(help_text="the same in words")
+    record_said = serializers.CharField(help_text="how many of the team's earlier forecasts stayed within P90")
+
+
 class InLine(serializers.Serializer[Any]):
     """Where a goal stands that waits for room under its team's caps of running goals."""
 
@@ -388,6 +407,7 @@ class InLine(serializers.Serializer[Any]):
 
 
 class GoalDetail(GoalSummary):
+    forecast = serializers.SerializerMethodField()
     in_line = serializers.SerializerMethodField(help_text="null: it does not wait in line")
     cost = serializers.SerializerMethodField()
     cancel = serializers.SerializerMethodField()
@@ -436,6 +456,7 @@ class GoalDetail(GoalSummary):
             "finishes_running",
             "why",
             "in_line",
+            "forecast",
         ]
         read_only_fields = fields
 
@@ -449,6 +470,10 @@ class GoalDetail(GoalSummary):
 
     def get_why(self, goal: Goal) -> str:
         return why_of(goal)
+
+    @extend_schema_field(Forecast)
+    def get_forecast(self, goal: Goal) -> dict[str, Any]:
+        return story.forecast(goal)
 
     @extend_schema_field(InLine(allow_null=True))
     def get_in_line(self, goal: Goal) -> dict[str, Any] | None:

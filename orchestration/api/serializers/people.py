@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from ... import story
 from ...models import Approval, Question, Step
 from ...services import draft_of
 from .fields import Input, JSONObject, Text
-from .goals import ReasonInput
+from .goals import Forecast, ReasonInput
 
 
 class DecisionInput(ReasonInput):
@@ -48,11 +50,16 @@ class ApprovalOut(serializers.ModelSerializer[Approval]):
 
 
 class ApprovalDetail(ApprovalOut):
+    forecast = serializers.SerializerMethodField()
     draft = serializers.SerializerMethodField(help_text="the plan, in the form in which an edited one is sent back")
 
     class Meta(ApprovalOut.Meta):
-        fields = [*ApprovalOut.Meta.fields, "draft"]
+        fields = [*ApprovalOut.Meta.fields, "forecast", "draft"]
         read_only_fields = fields
+
+    @extend_schema_field(Forecast)
+    def get_forecast(self, approval: Approval) -> dict[str, Any]:
+        return story.forecast(approval.goal)
 
     def get_draft(self, approval: Approval) -> dict[str, Any]:
         steps = Step.objects.filter(plan=approval.plan_id).order_by("index")
