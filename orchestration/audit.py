@@ -13,11 +13,12 @@ from agents.sandbox import registry as sandboxes
 from .errors import BadInput
 from .invariants import INVARIANTS, Violation, violations
 from .models import Goal
-from .selectors.histories import goals_twice_due, histories
+from .selectors.histories import goals_twice_due, histories, months_not_drawn
 from .states import TERMINAL_GOAL
 
 SENTENCES = {name: rule.sentence for name, rule in INVARIANTS.items()} | {
     "accepted_kept": "every goal that was accepted is in the database (--accepted)",
+    "month_drawn": "what goals hold and spent of a team's month is drawn from it",
     "due_once": "a due time of a schedule starts at most one goal",
     "all_ended": "every goal has ended (--at-rest)",
     "host_clean": "no sandbox of a dead worker is left on this host",
@@ -36,7 +37,7 @@ class Asked:
         """The rules that nobody asked about: they are told as such, not as holding."""
         out = {"all_ended"} if not self.at_rest else set()
         if self.goal is not None:
-            out |= {"accepted_kept", "due_once", "host_clean"}
+            out |= {"accepted_kept", "month_drawn", "due_once", "host_clean"}
         elif self.accepted is None:
             out |= {"accepted_kept"}
         return frozenset(out)
@@ -59,6 +60,9 @@ def _of_the_whole(asked: Asked) -> Iterator[Violation]:
         yield Violation(
             "due_once", f"schedule {str(schedule)[:8]}", f"{due_at:%Y-%m-%d %H:%M} started more than one goal"
         )
+    for month in months_not_drawn():
+        said = f"{month.drawn_micro_usd} micro-USD are drawn, its goals have {month.of_goals}"
+        yield Violation("month_drawn", str(month), said)
     if asked.accepted is not None:
         present = set(Goal.objects.values_list("pk", flat=True))
         for lost in sorted(asked.accepted - present, key=str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime
 from typing import Any
 
 from .pricing import in_usd, micro_usd
@@ -79,3 +80,13 @@ def to_warn_of(used: Mapping[str, int], limits: Mapping[str, int | None], warned
 def of_limit(name: str, used: int, most: int) -> str:
     """`160 of 200 model calls`, `1.60 USD of 2.00 USD`."""
     return f"{in_usd(used)} of {in_usd(most)}" if name == "usd" else f"{used:,} of {most:,} {ALL_NAMES[name]}"
+
+
+def month_of(now: datetime) -> date:
+    """The first day of a calendar month, in UTC."""
+    return now.astimezone(UTC).date().replace(day=1)
+
+
+def allotments(limit: int, needed: int) -> list[int]:
+    """What a goal asks of its team's month, in micro-USD, the larger amount first: a twentieth of it, or else what it needs now."""
+    return sorted({max(limit // 20, needed), needed}, reverse=True)

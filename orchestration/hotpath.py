@@ -20,6 +20,7 @@ from django.db.models.functions import Greatest, Now
 
 from agents.errors import BudgetExceeded, Cancelled, Fenced
 
+from .allotments import draw
 from .budget import Limits, Used, cap_reached
 from .cancelling import ABANDONED
 from .models import Budget, Call, Goal, Run
@@ -31,8 +32,8 @@ from .writing import Statement, chained, insert_of, together, update_by, update_
 
 TAKEN = "{run} was taken over or ended meanwhile"
 UNKNOWN_PRICE = (
-    "nobody knows the price of its model, so its limit in USD cannot be kept: give a limit of tokens beside it (--max-tokens), "
-    "or set the price (manage.py price set)"
+    "nobody knows the price of its model, so its limit in USD, or its team's, cannot be kept: give a limit of tokens beside it "
+    "(--max-tokens), or set the price (manage.py price set)"
 )
 
 
@@ -304,16 +305,17 @@ def _explain_refusal(run: Run, asked: Asked, heard: int) -> None:
         raise BudgetExceeded(f"its {budget.max_seconds} seconds are used", cap="seconds")
     if asked.tokens and budget.messages > heard:
         raise Unheard
-    if cap := _cap_in_the_way(budget, asked):
-        kind = RoomTaken if _frees_itself(budget, cap, asked) else BudgetExceeded
-        raise kind(_told(budget, cap, asked), cap=cap)
+    cap = _cap_in_the_way(budget, asked)
+    if cap and (refusal := draw(run.goal_id, asked.micro_usd) if cap == "team_usd" else _told(budget, cap, asked)):
+        raise (RoomTaken if _frees_itself(budget, cap, asked) else BudgetExceeded)(refusal, cap=cap)
 
 
 def _frees_itself(budget: Budget, cap: str, asked: Asked) -> bool:
     """Only calls in flight stand in the way, by what they may cost at most: most of that comes back."""
     if cap == "tokens":
         return budget.spent_tokens + asked.tokens <= budget.max_tokens
-    return cap == "usd" and budget.spent_micro_usd + asked.micro_usd <= (budget.max_micro_usd or 0)
+    most = {"usd": budget.max_micro_usd, "team_usd": budget.allotted_micro_usd}.get(cap)
+    return most is not None and budget.spent_micro_usd + asked.micro_usd <= most
 
 
 def _cap_in_the_way(budget: Budget, asked: Asked) -> str:

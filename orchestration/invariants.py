@@ -335,6 +335,8 @@ def _ended_whole(history: History) -> Found:
     if budget is not None and (budget.reserved or budget.micro_reserved or budget.open):
         held = f"{budget.reserved} tokens and {budget.micro_reserved} micro-USD"
         left.append(f"{held} are reserved, its gate is {'open' if budget.open else 'shut'}")
+    if budget is not None and budget.micro_allotted is not None and budget.micro_allotted > budget.micro_spent:
+        left.append(f"it holds {budget.micro_allotted - budget.micro_spent} micro-USD of its team's month")
     yield from (("goal", detail) for detail in left)
 
 

@@ -148,6 +148,8 @@ def _awaiting(facts: Facts) -> str:
 
 
 def _paused(facts: Facts) -> str:
+    if facts.paused_cap == "team_usd":
+        return f"{_sentence(facts.reason)} Its work is kept: it goes on by itself when there is room again."
     if facts.paused_cap in NO_LIMIT_OF_ITS_OWN:
         return f"{_sentence(facts.reason)} Its work is kept: resume it when that is settled."
     if facts.paused_cap == "usd":

@@ -37,6 +37,12 @@ class Budget(models.Model):
     allotted_micro_usd = models.PositiveBigIntegerField(
         null=True, blank=True, help_text="1e-6 USD, drawn from its team's month so far; empty: that has no limit"
     )
+    allotted_before_micro_usd = models.PositiveBigIntegerField(
+        default=0, help_text="1e-6 USD: the part of that which is not of `allotted_from`, but was spent before"
+    )
+    wants_micro_usd = models.PositiveBigIntegerField(
+        default=0, help_text="1e-6 USD that its next call needs of its team's month, where that had too little"
+    )
     allotted_from = models.ForeignKey("TeamMonth", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     warned = models.JSONField(default=list, blank=True, help_text="the limits of which four fifths were used")
     messages = models.PositiveIntegerField(

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, F, Max, OuterRef, QuerySet, Subquery, Sum
 from django.utils import timezone
 
 from ..invariants import (
@@ -21,7 +21,7 @@ from ..invariants import (
     RunFacts,
     StepFacts,
 )
-from ..models import Approval, Budget, Call, Event, Goal, Occurrence, Question, Review, Rollout, Run, Step
+from ..models import Approval, Budget, Call, Event, Goal, Occurrence, Question, Review, Rollout, Run, Step, TeamMonth
 from ..pricing import MICRO
 from ..states import ApprovalStatus, QuestionStatus, RunStatus
 
@@ -44,6 +44,14 @@ def goals_twice_due() -> list[tuple[Any, datetime]]:
     """(schedule, due time) that more than one goal was made for. The database forbids it; an audit looks all the same."""
     twice = Occurrence.objects.values_list("schedule_id", "due_at").annotate(n=Count("pk")).filter(n__gt=1)
     return [(schedule, due_at) for schedule, due_at, _ in twice]
+
+
+def months_not_drawn() -> Iterable[Any]:
+    """Teams' months of which goals have more (`of_goals`) than was drawn."""
+    budgets = Budget.objects.filter(allotted_from=OuterRef("pk")).order_by().values("allotted_from")
+    of_goals = budgets.annotate(n=Sum(F("allotted_micro_usd") - F("allotted_before_micro_usd"))).values("n")
+    months = TeamMonth.objects.select_related("team").annotate(of_goals=Subquery(of_goals))
+    return months.filter(drawn_micro_usd__lt=F("of_goals"))
 
 
 def _histories(ids: Sequence[Any]) -> Iterator[tuple[Goal, History]]:

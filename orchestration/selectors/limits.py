@@ -28,9 +28,10 @@ def used_of(budget: Budget) -> dict[str, int]:
     }
 
 
-def unsaid(budget: Budget) -> list[str]:
+def unsaid(budget: Budget, *, hours_count: bool) -> list[str]:
     """The limits of which four fifths are used and that nobody was warned of yet."""
-    return to_warn_of(used_of(budget), limits_of(budget), budget.warned)
+    limits = limits_of(budget) | ({} if hours_count else {"seconds": None})
+    return to_warn_of(used_of(budget), limits, budget.warned)
 
 
 def said(budget: Budget) -> list[str]:

@@ -10,6 +10,7 @@ from .controlling import cancel_goal, lose_sandbox, pause_goal, resume_goal, sta
 from .following import follow_up
 from .messaging import send_message
 from .modelling import set_team_models
+from .months import set_month_limit
 from .overriding import VERDICTS, mark_done, override_verdict, skip_step
 from .people import Opened, invite, login_link, look_at_link, person, person_in_charge, use_link
 from .picking import pick_rollout
@@ -140,6 +141,7 @@ __all__ = [
     "send_message",
     "set_caps",
     "set_four_eyes",
+    "set_month_limit",
     "set_price",
     "set_priority",
     "set_team_models",

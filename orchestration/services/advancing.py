@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from .. import flow, scoring, selectors
+from ..allotments import shut
 from ..hotpath import lose_abandoned_calls
 from ..models import Approval, Budget, Goal, Question, Review, Rollout, Run, Step
 from ..selectors import Picture
@@ -278,7 +279,9 @@ def _decide_goal(change: Change, seen: Picture) -> None:
         _decide_goal(change, seen)
         return
     over = decision.status in TERMINAL_GOAL
-    if over or decision.status == GoalStatus.CANCELLING:
+    if over:
+        shut(goal.pk)
+    elif decision.status == GoalStatus.CANCELLING:
         Budget.objects.filter(goal=goal).update(open=False)
     if decision.selected is not None and goal.selected_id is None:
         why_this = {"selected_by": "engine", "selected_reason": decision.because} if decision.because else {}

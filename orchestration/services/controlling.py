@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from ..allotments import shut
 from ..budget import ALL_NAMES, COLUMNS
 from ..cancelling import FORCE_AFTER, may_force
 from ..errors import BadInput, IllegalMove
@@ -27,6 +28,7 @@ from .eyes import refuse_raise_by_two_eyes
 GO_ON_AS_THEY_ARE = frozenset(
     {"overrun", "price", "team_usd"}
 )  # no limit of the goal that could be raised is the reason
+CAP_NAMES = {"team_usd": "its team's month"}
 WHY_PAUSED = "the goal reached its limit of {cap}: {reason}"
 
 
@@ -91,8 +93,11 @@ def pause_goal(
             raise IllegalMove(f"goal {goal.short_id} is {goal.status}; there is nothing left to pause")
         if goal.is_gated:
             return goal if cap or finish_running else _stop_what_goes_on(change, reason)
-        Budget.objects.filter(goal=goal).update(open=finish_running)
-        why = WHY_PAUSED.format(cap=cap, reason=reason) if cap else reason
+        if finish_running:
+            Budget.objects.filter(goal=goal).update(open=True)
+        else:
+            shut(goal.pk)
+        why = WHY_PAUSED.format(cap=CAP_NAMES.get(cap, cap), reason=reason) if cap else reason
         data = {"cap": cap, "finish_running": finish_running}
         change.move(goal, GoalStatus.PAUSED, reason=why, paused_cap=cap, finishes_running=finish_running, data=data)
         return goal
@@ -103,7 +108,7 @@ def _stop_what_goes_on(change: Change, reason: str) -> Goal:
     if goal.finishes_running:
         goal.finishes_running = False
         Goal.objects.filter(pk=goal.pk).update(finishes_running=False)
-        Budget.objects.filter(goal=goal).update(open=False)
+        shut(goal.pk)
         change.note("goal.pause_stops", reason=reason)
     return goal
 

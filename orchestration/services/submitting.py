@@ -224,6 +224,7 @@ def add_budget(goal: Goal, limits: Limits) -> None:
         max_tokens=limits.tokens,
         max_commands=limits.commands,
         max_seconds=limits.seconds,
+        allotted_micro_usd=None if goal.team.month_max_micro_usd is None else 0,
     )
 
 

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from .. import dispatch
 from ..models import Approval, Artifact, Goal, Lease, Question, Review, Rollout, Run, Worker
+from ..selectors.hours import goals_whose_hours_count, undecided
 from ..selectors.line import teams_in_line
 from ..states import (
     LIVE_RUN,
@@ -33,7 +34,16 @@ from .admission import admit_waiting
 from .advancing import advance, advance_goal
 from .approving import expire_approval
 from .asking import expire_question
-from .controlling import count_loss, pause_goal
+from .controlling import count_loss, pause_goal, resume_goal
+from .months import (
+    enlist,
+    goals_to_enlist,
+    goals_with_a_rest,
+    goals_with_room_again,
+    months_to_warn,
+    return_rest,
+    warn_of_month,
+)
 from .overriding import expire_verdict
 from .warning import goals_near_a_limit, warn_of_limits
 
@@ -52,6 +62,10 @@ def sweep() -> dict[str, int]:
             _overdue_goals(), lambda pk: bool(pause_goal(pk, cap="seconds", reason="its hours are used"))
         ),
         "warned": _each(goals_near_a_limit(MOST_AT_ONCE), warn_of_limits),
+        "enlisted": _each(goals_to_enlist(), enlist),
+        "returned": _each(goals_with_a_rest(), return_rest),
+        "months_warned": _each(months_to_warn(), warn_of_month),
+        "room_again": _each(goals_with_room_again(), _go_on),
         "approvals": _each(_expired_approvals(), expire_approval),
         "verdicts": _each(_expired_verdicts(), expire_verdict),
         "questions": _each(_expired_questions(), expire_question),
@@ -156,20 +170,12 @@ def _expired_verdicts() -> Iterable[Any]:
     return late.values_list("pk", flat=True)[:MOST_AT_ONCE]
 
 
-def _undecided() -> QuerySet[Any, Any]:
-    """Rollouts whose verdict waits for a person."""
-    waiting: QuerySet[Any, Any] = Review.objects.filter(acted=False).exclude(asks="")
-    return waiting.values("rollout")
+def _go_on(pk: Any) -> bool:
+    return bool(resume_goal(pk, by="housekeeper", reason="its team's month has room again"))
 
 
 def _overdue_goals() -> Iterable[Any]:
-    working = OPEN_GOAL - {GoalStatus.PAUSED, GoalStatus.CANCELLING, GoalStatus.AWAITING_APPROVAL}
-    overdue = Goal.objects.filter(status__in=working, deadline_at__lt=Now(), cancelled_at__isnull=True)
-    overdue = overdue.filter(in_line_since__isnull=True)  # the same: given back when it goes on
-    overdue = overdue.exclude(rollouts__in=_undecided())  # its hours are given back when a person has decided
-    works = Exists(Run.objects.filter(goal=OuterRef("pk"), status__in=LIVE_RUN))
-    asks = Exists(Question.objects.filter(goal=OuterRef("pk"), status=QuestionStatus.WAITING))
-    overdue = overdue.exclude(~works & asks)  # as with those
+    overdue = goals_whose_hours_count().filter(deadline_at__lt=Now())
     return overdue.values_list("pk", flat=True)[:MOST_AT_ONCE]
 
 
@@ -177,7 +183,7 @@ def _idle_goals() -> Iterable[Any]:
     """Open goals with a rollout that has no live run, or with no open rollout left: somebody ought to have advanced them."""
     live = Run.objects.filter(rollout=OuterRef("pk"), status__in=LIVE_RUN)
     idle = Rollout.objects.filter(~Exists(live), goal=OuterRef("pk"), status__in=OPEN_ROLLOUT)
-    idle = idle.exclude(pk__in=_undecided())
+    idle = idle.exclude(pk__in=undecided())
     ended = ~Exists(Rollout.objects.filter(goal=OuterRef("pk")).exclude(status__in=TERMINAL_ROLLOUT))
     goals = Goal.objects.filter(Exists(idle) | ended, status__in=OPEN_GOAL)
     goals = goals.exclude(status__in=(GoalStatus.PAUSED, GoalStatus.AWAITING_APPROVAL))

@@ -53,7 +53,7 @@ def create_team(name: str, *, admin: Any = None, by: str) -> Team:
     try:
         with transaction.atomic():
             team = Team.objects.create(name=name)
-            _note(team, "team.created", by)
+            note(team, "team.created", by)
             if admin is not None:
                 add_member(team, admin, Role.ADMIN, by=by)
             return team
@@ -66,7 +66,7 @@ def set_four_eyes(team: Team, wanted: bool, *, by: str) -> Team:
     """May who wanted a plan approve it? Counts for the plans that are asked about from now on."""
     with transaction.atomic():
         if Team.objects.filter(pk=team.pk).exclude(four_eyes=wanted).update(four_eyes=wanted):
-            _note(team, "team.four_eyes", by, new="on" if wanted else "off")
+            note(team, "team.four_eyes", by, new="on" if wanted else "off")
         team.four_eyes = wanted
         return team
 
@@ -79,7 +79,7 @@ def add_member(team: Team, user: Any, role: str, *, by: str) -> Membership:
         made, is_new = Membership.objects.get_or_create(team=team, user=user, defaults={"role": role})
         if not is_new:
             raise BadInput(f"{user} is in the team {team} already, as {made.role}: change the role instead")
-        _note(team, "member.added", by, user.get_username(), new=role)
+        note(team, "member.added", by, user.get_username(), new=role)
         return made
 
 
@@ -94,7 +94,7 @@ def change_role(member_id: Any, role: str, *, by: str) -> Membership:
         if role != Role.ADMIN:
             _not_the_last_admin(member)
         Membership.objects.filter(pk=member.pk).update(role=role)
-        _note(member.team, "member.role", by, member.user.get_username(), old=member.role, new=role)
+        note(member.team, "member.role", by, member.user.get_username(), old=member.role, new=role)
         member.role = role
         return member
 
@@ -106,7 +106,7 @@ def remove_member(member_id: Any, *, by: str) -> Membership:
         member = _locked(member_id)
         _not_the_last_admin(member)
         Membership.objects.filter(pk=member.pk).delete()
-        _note(member.team, "member.removed", by, member.user.get_username(), old=member.role)
+        note(member.team, "member.removed", by, member.user.get_username(), old=member.role)
         return member
 
 
@@ -153,6 +153,6 @@ def _user(user: Any) -> Any:
     return found
 
 
-def _note(team: Team, kind: str, by: str, subject: str = "", *, old: str = "", new: str = "") -> None:
+def note(team: Team, kind: str, by: str, subject: str = "", *, old: str = "", new: str = "") -> None:
     TeamEvent.objects.create(team=team, kind=kind, subject=subject, old=old, new=new, by=by)
     log.info("team %s: %s %s %s→%s by %s", team, kind, subject, old, new, by)

@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import DurationField, ExpressionWrapper, F, IntegerField, Q, Value
+from django.db.models import DurationField, Exists, ExpressionWrapper, F, IntegerField, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Cast, Now
 
 from ..budget import of_limit
 from ..models import Budget
+from ..selectors.hours import RESTING, goals_whose_hours_count
 from ..selectors.limits import limits_of, unsaid, used_of
-from ..states import OPEN_GOAL, GoalStatus
+from ..states import OPEN_GOAL
 from ..transitions import locked, repeatable
 
-RESTING = {GoalStatus.PAUSED, GoalStatus.CANCELLING, GoalStatus.AWAITING_APPROVAL}
 USES = {
     "max_calls": F("calls"),
     "max_tokens": F("spent_tokens"),
@@ -27,21 +27,21 @@ USES = {
 
 def goals_near_a_limit(most: int) -> Iterable[Any]:
     """Goals at work that ought to be warned: one query, which finds a few too many, and a look at each that it found."""
-    near = Q(goal__deadline_at__lt=Now() + _fifth_of_time())
+    near = Q(hours_count=True, goal__deadline_at__lt=Now() + _fifth_of_time())
     for limit, used in USES.items():
         near |= Q(**{f"{limit}__lte": used / 4 * 5 + 5})
-    budgets = Budget.objects.filter(near, goal__status__in=OPEN_GOAL - RESTING, goal__cancelled_at=None)
+    budgets = _budgets().filter(near, goal__status__in=OPEN_GOAL - RESTING, goal__cancelled_at=None)
     columns = [field.name for field in Budget._meta.fields]
-    found = budgets.select_related("goal").only(*columns, "goal__deadline_at")
-    return [row.pk for row in found if unsaid(row)][:most]
+    found = budgets.only(*columns, "goal__deadline_at")
+    return [row.pk for row in found if unsaid(row, hours_count=row.hours_count)][:most]
 
 
 @repeatable
 def warn_of_limits(goal_id: Any) -> bool:
     """One event for each limit that nears its end; a raise of it may be followed by another."""
     with locked(goal_id, by="housekeeper") as change:
-        budget = Budget.objects.select_related("goal").get(pk=goal_id)
-        if change.goal.is_gated or not (near := unsaid(budget)):
+        budget = _budgets().get(pk=goal_id)
+        if change.goal.is_gated or not (near := unsaid(budget, hours_count=budget.hours_count)):
             return False
         used, limits = used_of(budget), limits_of(budget)
         for name in near:
@@ -50,6 +50,11 @@ def warn_of_limits(goal_id: Any) -> bool:
             change.note("budget.warned", name, reason=of_limit(name, used[name], most), data=data)
         Budget.objects.filter(pk=goal_id).update(warned=[*budget.warned, *near])
         return True
+
+
+def _budgets() -> QuerySet[Any]:
+    counting = Exists(goals_whose_hours_count().filter(pk=OuterRef("pk")))
+    return Budget.objects.select_related("goal").annotate(hours_count=counting)
 
 
 def _fifth_of_time() -> ExpressionWrapper[Any]:

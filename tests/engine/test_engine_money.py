@@ -19,7 +19,7 @@ from orchestration import hotpath, services
 from orchestration import story as told
 from orchestration.errors import BadInput, NotAllowed
 from orchestration.hotpath import Position, Spent
-from orchestration.models import Budget, Call, Event, Goal, Run
+from orchestration.models import Budget, Call, Event, Goal, Run, TeamMonth
 from orchestration.pricing import MICRO, Price, price_from
 from orchestration.selectors import prices
 from orchestration.states import CallKind, CallStatus, RunStatus
@@ -332,3 +332,25 @@ def test_the_price_is_asked_for_once_in_a_while_and_not_for_each_call(django_ass
     with django_assert_num_queries(1):
         for _ in range(5):
             prices.price_of("model m at http://127.0.0.1:1/v1", "m", None)
+
+
+# ---- a team's month
+
+
+def test_at_the_limit_of_its_teams_month_a_goal_pauses_and_a_raise_lets_it_go_on_by_itself(priced: Engine) -> None:
+    team = services.default_team()
+    services.set_month_limit(team, "0.012", by="ada")
+    goal = priced.work(priced.goal())
+    assert (goal.status, goal.paused_cap) == ("paused", "team_usd"), story(goal)
+    assert f"manage.py team limit {team} USD" in told.story(goal)["why"]
+    month = TeamMonth.objects.get()
+    assert month.drawn_micro_usd == goal.budget.spent_micro_usd <= 12_000
+    all_holds()
+    services.set_month_limit(team, "5", by="ada")
+    services.sweep()
+    goal = priced.work(goal)
+    assert goal.status == "succeeded", story(goal)
+    month.refresh_from_db()
+    goal.budget.refresh_from_db()
+    assert month.drawn_micro_usd == goal.budget.spent_micro_usd == goal.budget.allotted_micro_usd
+    all_holds()
