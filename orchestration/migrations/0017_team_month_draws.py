@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('orchestration', '0015_caps'),
+        ('orchestration', '0016_forecast'),
     ]
 
     operations = [
