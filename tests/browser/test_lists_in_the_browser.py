@@ -68,6 +68,8 @@ def test_every_list_is_accessible_in_both_colours_and_on_a_phone(site: Site) -> 
         ("goals-bad-address", "/goals/?page_size=1000000000&status=garbage"),
         ("workers", "/workers/"),
         ("repositories", "/repositories/"),
+        ("costs", "/costs/"),
+        ("providers", "/providers/"),
         ("approvals", "/approvals/"),
         ("approval", f"/approvals/{approval.pk}/"),
         ("questions", "/questions/"),
