@@ -34,7 +34,7 @@ class Action(TextChoices):
     OVERRIDE = "override", "skip steps, mark them done and override verdicts"
     MANAGE_SCHEDULES = "manage_schedules", "make, change and run schedules"
     MANAGE_REPOSITORIES = "manage_repositories", "register repositories"
-    MANAGE_MONEY = "manage_money", "set prices and the month's limit"
+    MANAGE_MONEY = "manage_money", "set prices and what a month may cost"
     MANAGE_CAPS = "manage_caps", "set how many goals may run"
     MANAGE_MEMBERS = "manage_members", "change the members"
     MANAGE_PROVIDERS = "manage_providers", "add, change and remove model providers"

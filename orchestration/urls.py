@@ -57,6 +57,7 @@ urlpatterns = [
     path("repositories/", repositories.repository_list, name="repository-list"),
     path("teams/", teams.team_list, name="team-list"),
     path("teams/<uuid:team_id>/", teams.team_detail, name="team-detail"),
+    path("teams/<uuid:team_id>/limit/", teams.team_limit, name="team-limit"),
     path("teams/<uuid:team_id>/add/", teams.member_add, name="member-add"),
     path("members/<uuid:member_id>/role/", teams.member_role, name="member-role"),
     path("members/<uuid:member_id>/remove/", teams.member_remove, name="member-remove"),

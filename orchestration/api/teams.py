@@ -15,20 +15,21 @@ from .. import services
 from ..models import Team
 from ..roles import Action
 from ..selectors.access import members_for, team_events_for, team_for, teams_for, with_role
+from ..selectors.months import month_money
 from ..services.idempotency import Answer
 from . import docs, filters
 from .goals import name_of
 from .idempotency import once
 from .permissions import READS
 from .rows import Collection, checked
-from .serializers.teams import MemberInput, MemberOut, RoleInput, TeamEventOut, TeamOut
+from .serializers.teams import MemberInput, MemberOut, MonthLimit, MonthOut, RoleInput, TeamEventOut, TeamOut
 
 
 class Teams(Collection):
     """Those that you are in, with your role there."""
 
     visible = teams_for
-    acts = READS | {"events": Action.SEE_AUDIT}
+    acts = READS | {"events": Action.SEE_AUDIT, "month": Action.SEE, "set_month_limit": Action.MANAGE_MONEY}
     serializer_class = TeamOut
     filtered_actions = frozenset({"list", "events"})
 
@@ -41,6 +42,18 @@ class Teams(Collection):
         rows = team_events_for(request.user).filter(team=self.get_object())
         page = self.paginate_queryset(self.filter_queryset(rows))
         return self.get_paginated_response(TeamEventOut(page, many=True).data)
+
+    @docs.changes(None, MonthOut, "What it may spend in this calendar month (UTC), and what is left.")
+    @action(detail=True)
+    def month(self, request: Request, pk: UUID) -> Response:
+        return Response(month_money(self.get_object()).told())
+
+    @docs.changes(MonthLimit, MonthOut, "Another limit: goals that are paused for it go on when there is room.")
+    @month.mapping.patch  # type: ignore[untyped-decorator]
+    def set_month_limit(self, request: Request, pk: UUID) -> Response:
+        team = self.get_object()
+        limit = checked(MonthLimit, request)["limit_usd"]
+        return Response(month_money(services.set_month_limit(team, limit, by=name_of(request))).told())
 
 
 class Members(Collection):

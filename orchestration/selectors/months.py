@@ -17,42 +17,48 @@ from ..pricing import as_text, in_usd
 
 @dataclass(frozen=True, slots=True)
 class MonthMoney:
-    """In micro-USD. `drawn`: spoken for; `held`: the part of it that open goals have not spent yet."""
+    """In micro-USD. `limit` None: there is none, and nobody counts. `drawn`: spoken for; `held`: what of that open goals have not
+    spent yet.
+    """
 
+    team: str
     month: date
-    limit: int
+    limit: int | None
     drawn: int = 0
     held: int = 0
     warned_at: datetime | None = None
 
     @property
-    def left(self) -> int:
-        return max(self.limit - self.drawn, 0)
+    def spent(self) -> int:
+        return self.drawn - self.held
+
+    @property
+    def left(self) -> int | None:
+        return None if self.limit is None else max(self.limit - self.drawn, 0)
 
     def told(self) -> dict[str, Any]:
         """As JSON has it."""
-        amounts = {"limit": self.limit, "spent": self.drawn - self.held, "held": self.held, "left": self.left}
+        counted = {} if self.limit is None else {"spent": self.spent, "held": self.held, "left": self.left}
+        amounts = {"limit": self.limit, "spent": None, "held": None, "left": None} | counted
         money = {f"{name}_usd": as_text(micro) for name, micro in amounts.items()}
-        return {"month": f"{self.month:%Y-%m}", **money, "near_limit": self.warned_at is not None}
+        return {"team": self.team, "month": f"{self.month:%Y-%m}", **money, "near_limit": self.warned_at is not None}
 
     def __str__(self) -> str:
-        held = f", {in_usd(self.held)} held by open goals" if self.held else ""
-        return (
-            f"{in_usd(self.drawn - self.held)} of {in_usd(self.limit)} are spent in {self.month:%Y-%m} (UTC){held}, "
-            f"{in_usd(self.left)} left"
-        )
+        if self.limit is None:
+            return f"no limit for the month; set one: manage.py team limit {self.team} USD"
+        held = f"{in_usd(self.held)} more are held by open goals, " if self.held else ""
+        spent = f"{in_usd(self.spent)} of {in_usd(self.limit)} are spent in {self.month:%Y-%m} (UTC)"
+        return f"{spent}, {held}{in_usd(self.left)} are left"
 
 
-def month_money(team: Team) -> MonthMoney | None:
-    """None: the team has no limit."""
-    limit, month = team.month_max_micro_usd, month_of(timezone.now())
-    if limit is None:
-        return None
-    row = TeamMonth.objects.filter(team=team, month=month).first()
+def month_money(team: Team) -> MonthMoney:
+    month = month_of(timezone.now())
+    row = TeamMonth.objects.filter(team=team, month=month).first() if team.month_max_micro_usd is not None else None
     if row is None:
-        return MonthMoney(month, limit)
+        return MonthMoney(team.name, month, team.month_max_micro_usd)
     held = Budget.objects.filter(allotted_from=row).aggregate(n=Sum(F("allotted_micro_usd") - F("spent_micro_usd")))
-    return MonthMoney(month, limit, row.drawn_micro_usd, max(held["n"] or 0, 0), row.warned_at)
+    drawn = row.drawn_micro_usd, max(held["n"] or 0, 0)
+    return MonthMoney(team.name, month, team.month_max_micro_usd, *drawn, row.warned_at)
 
 
 def left_by_team(teams: Collection[Any]) -> dict[Any, int | None]:

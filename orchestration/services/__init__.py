@@ -10,7 +10,7 @@ from .controlling import cancel_goal, lose_sandbox, pause_goal, resume_goal, sta
 from .following import follow_up
 from .messaging import send_message
 from .modelling import set_team_models
-from .months import set_month_limit
+from .months import NO_LIMIT, set_month_limit
 from .overriding import VERDICTS, mark_done, override_verdict, skip_step
 from .people import Opened, invite, login_link, look_at_link, person, person_in_charge, use_link
 from .picking import pick_rollout
@@ -68,6 +68,7 @@ from .teams import (
 
 __all__ = [
     "CAPS",
+    "NO_LIMIT",
     "VERDICTS",
     "Answered",
     "Base",

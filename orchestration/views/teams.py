@@ -15,6 +15,7 @@ from ..errors import BadInput, IllegalMove, NotFound
 from ..models import Membership
 from ..roles import TABLE, Action, Role, may
 from ..selectors.access import members_for
+from ..selectors.months import month_money
 from ..selectors.teams import team_page, team_rows
 from .acting import needs
 
@@ -34,10 +35,25 @@ def team_detail(request: HttpRequest, team_id: UUID) -> HttpResponse:
     context = {
         "page": page,
         "may_manage": may(page.role, Action.MANAGE_MEMBERS),
+        "may_limit": may(page.role, Action.MANAGE_MONEY),
+        "may_see_costs": may(page.role, Action.SEE_COSTS),
+        "month": month_money(page.team),
         "may_audit": may(page.role, Action.SEE_AUDIT),
         "roles": [(role, [action.label for action in Action if action in TABLE[role]]) for role in Role],
     }
     return render(request, "orchestration/team_detail.html", context)
+
+
+@needs(Action.MANAGE_MONEY)
+@require_POST
+def team_limit(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    team = team_page(request.user, team_id, 0).team
+
+    def act() -> str:
+        services.set_month_limit(team, _typed(request, "usd") or None, by=_name(request))
+        return f"The month's limit is changed: {month_money(team)}."
+
+    return _told(request, act, team_id)
 
 
 @needs(Action.MANAGE_MEMBERS)

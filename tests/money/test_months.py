@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -9,6 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
@@ -19,10 +22,13 @@ from orchestration.budget import allotments as amounts
 from orchestration.budget import month_of
 from orchestration.errors import BadInput
 from orchestration.hotpath import Position, Spent
-from orchestration.models import Budget, Call, Event, Goal, Run, Team, TeamEvent, TeamMonth
+from orchestration.models import Budget, Call, Event, Goal, Membership, Run, Team, TeamEvent, TeamMonth
 from orchestration.pricing import Price
 from orchestration.selectors.months import month_money
+from orchestration.services.access import create_token
 from orchestration.states import CallKind, RunStatus
+from tests.api.conftest import Api, expect_problem
+from tests.lists.conftest import logged_in
 from tests.support.audit import all_holds
 from tests.support.rows import ended_goal, paid_call
 
@@ -91,7 +97,7 @@ def test_one_draw_is_enough_for_many_calls(team: Team) -> None:
     for turn in range(2, 6):
         settle(run, begin(run, turn), 60)
     assert drawn() == 500
-    assert str(month_money(team)).startswith("0.0003 USD of 0.01 USD are spent")
+    assert str(month_money(team)).startswith("0.0003 USD of 0.01 USD are spent in")
     begin(run, 6, micro=700)
     assert drawn() == 500 + 500, "300 are spent, 700 are needed, 200 were left"
     all_holds()
@@ -283,3 +289,54 @@ def test_the_audit_finds_a_month_of_which_goals_have_more_than_was_drawn(team: T
     found = [v for v in audit(Asked()) if not isinstance(v, Goal)]
     assert [(v.invariant, v.detail) for v in found] == [("month_drawn", "99 micro-USD are drawn, its goals have 500")]
     assert Call.objects.count() == 1
+
+
+# ---- as people meet it
+
+
+def test_the_command_sets_it_shows_it_and_takes_it_away(team: Team, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("team", "limit", team.name)
+    assert f"no limit for the month; set one: manage.py team limit {team} USD" in capsys.readouterr().out
+    call_command("team", "limit", team.name, "250")
+    assert "0.00 USD of 250.00 USD are spent in" in capsys.readouterr().out
+    run = claimed()
+    settle(run, begin(run, 1), 60)
+    call_command("team", "limit", team.name, "--json")
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["spent_usd"], shown["held_usd"]) == ("0.000060", "12.499940")
+    assert (shown["left_usd"], shown["limit_usd"], shown["near_limit"]) == ("237.500000", "250.000000", False)
+    call_command("team", "limit", team.name, "none")
+    assert "no limit for the month" in capsys.readouterr().out
+    with pytest.raises(CommandError, match="amount in USD"):
+        call_command("team", "limit", team.name, "much")
+
+
+def test_the_page_shows_what_is_left_and_an_admin_changes_the_limit(ada: User, team: Team) -> None:
+    Membership.objects.update(role="admin")
+    page, address = logged_in(ada), f"/teams/{team.pk}/"
+    assert "No limit: its goals" in page.get(address).content.decode()
+    said = page.post(f"{address}limit/", {"usd": "0.001"}, follow=True).content.decode()
+    assert "The month&#x27;s limit is changed: 0.00 USD of 0.001 USD are spent" in said
+    TeamMonth.objects.update(drawn_micro_usd=900)
+    services.sweep()
+    text = page.get(address).content.decode()
+    assert "Four fifths of it are drawn" in text
+    assert "<dt>Left</dt><dd>0.0001 USD</dd>" in text
+    assert "team.month_limit  from none to 0.001 USD" in text
+    assert "Nothing was changed: an amount in USD" in (
+        page.post(f"{address}limit/", {"usd": "<b>"}, follow=True).content.decode()
+    )
+    page.post(f"{address}limit/", {"usd": ""})
+    assert Team.objects.get(pk=team.pk).month_max_micro_usd is None
+    Membership.objects.update(role="viewer")
+    assert page.post(f"{address}limit/", {"usd": "1"}).status_code == 403
+    assert "Limit in USD" not in page.get(address).content.decode()
+
+
+def test_the_api_shows_it_and_changes_it(ada: User, team: Team) -> None:
+    Membership.objects.update(role="admin")
+    api, address = Api(create_token(user=ada, name="tests")[1]), f"/teams/{team.pk}/month"
+    assert api.get(address).json()["limit_usd"] is None
+    assert api.ask("PATCH", address, {"limit_usd": "2.5"}).json()["left_usd"] == "2.500000"
+    expect_problem(api.ask("PATCH", address, {"limit_usd": "x"}), 422)
+    assert api.ask("PATCH", address, {"limit_usd": None}).json()["left_usd"] is None

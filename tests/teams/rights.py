@@ -38,6 +38,7 @@ PANEL: dict[str, str | dict[str, str]] = {
         **dict.fromkeys(("skip", "mark-done", "override"), Action.OVERRIDE),
     },
     **{f"schedule-{verb}": M for verb in ("new", "change", "run", "pause", "resume", "remove")},
+    "team-limit": Action.MANAGE_MONEY,
     **{f"member-{verb}": Action.MANAGE_MEMBERS for verb in ("add", "role", "remove")},
     **{f"provider-{verb}": Action.MANAGE_PROVIDERS for verb in ("add", "change", "remove")},
     **dict.fromkeys(("worker-list", "token-list", "token-revoke", "set-password", "logout"), OWN),
@@ -55,7 +56,7 @@ POSTED = {  # forms that only post; all else is asked for by GET
         "token-revoke",
         "logout",
     ),
-    *("member-add", "member-role", "member-remove"),
+    *("team-limit", "member-add", "member-role", "member-remove"),
     *("provider-add", "provider-change", "provider-remove"),
 }
 
@@ -84,6 +85,7 @@ API: dict[str, dict[str, str]] = {
     "schedule-detail": {"get": S, "patch": M, "delete": M},
     **{f"schedule-{verb}": {"post": M} for verb in ("run", "pause", "resume")},
     "team-events": {"get": Action.SEE_AUDIT},
+    "team-month": {"get": S, "patch": Action.MANAGE_MONEY},
     "price-list": {"get": S, "post": Action.MANAGE_MONEY},
     "price-detail": {"get": S},
     "cost-list": {"get": Action.SEE_COSTS},
@@ -122,6 +124,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
         "list": S,
         **dict.fromkeys(("create", "add", "role", "remove", "four-eyes"), Action.MANAGE_MEMBERS),
         "models": Action.MANAGE_PROVIDERS,
+        "limit": Action.MANAGE_MONEY,
     },
     "caps": {"list": S, "set": Action.MANAGE_CAPS},
     "invite": Action.MANAGE_MEMBERS,

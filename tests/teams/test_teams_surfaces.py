@@ -65,8 +65,8 @@ class TestMembersPage:
         seen = browser(member("viewing", "viewer")).get(address).content.decode()
         assert "someone" in seen
         assert "Take in" not in seen
-        assert "Who changed the members" not in seen
-        assert "Who changed the members" in browser(member("auditing", "auditor")).get(address).content.decode()
+        assert "What changed about the team" not in seen
+        assert "What changed about the team" in browser(member("auditing", "auditor")).get(address).content.decode()
 
     def test_it_asks_as_much_for_many_members_as_for_few(self, world: World) -> None:
         page = browser(world.ada)

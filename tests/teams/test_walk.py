@@ -41,6 +41,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("schedule-list", "post"): {"name": "x", "cron": "0 1 * * *", "text": "x"},
     ("schedule-detail", "patch"): {"name": "y"},
     ("member-list", "post"): {"user": "nobody", "role": "viewer"},
+    ("team-month", "patch"): {"limit_usd": "5"},
     ("provider-list", "post"): {"name": "x", "base_url": "http://127.0.0.1:9/v1"},
     ("provider-detail", "patch"): {"requests_per_minute": 5},
     ("price-list", "post"): {"model": "m", "input_usd": "1", "output_usd": "2"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -10,7 +11,7 @@ from rest_framework import serializers
 from ...models import Membership, Team, TeamEvent
 from ...roles import Role
 from ...selectors.line import caps_of
-from .fields import Input, Text
+from .fields import Input, Text, Usd
 from .goals import TEAM
 
 
@@ -28,6 +29,22 @@ class TeamOut(serializers.ModelSerializer[Team]):
     @extend_schema_field(serializers.DictField(child=serializers.IntegerField()))
     def get_caps(self, team: Team) -> dict[str, int]:
         return asdict(caps_of(team))
+
+
+class MonthLimit(Input):
+    limit_usd = Usd(allow_null=True, help_text="of each calendar month (UTC); null: no limit")
+
+
+class MonthOut(serializers.Serializer[Any]):
+    """Amounts are USD as text with six decimals; null where there is no limit: then nobody counts."""
+
+    team = serializers.CharField()
+    month = serializers.CharField(help_text="such as 2026-11")
+    limit_usd = serializers.CharField(allow_null=True)
+    spent_usd = serializers.CharField(allow_null=True)
+    held_usd = serializers.CharField(allow_null=True, help_text="drawn by open goals, and not spent yet")
+    left_usd = serializers.CharField(allow_null=True)
+    near_limit = serializers.BooleanField(help_text="four fifths of it are drawn")
 
 
 class MemberOut(serializers.ModelSerializer[Membership]):

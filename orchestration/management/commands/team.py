@@ -1,4 +1,4 @@
-"""manage.py team create|add|role|remove|four-eyes|models|list: whose the goals are, and who may do what with them."""
+"""manage.py team create|add|role|remove|four-eyes|models|limit|list: whose the goals are, and who may do what with them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from orchestration.management.problems import in_a_sentence
 from orchestration.models import Membership, Team
 from orchestration.role_models import as_lines
 from orchestration.roles import Role
+from orchestration.selectors.months import month_money
 from orchestration.terminal import plain
 
 VERBS = (
@@ -24,6 +25,7 @@ VERBS = (
     ("remove", "Take a member out; what they made stays.", "team remove shop bob"),
     ("four-eyes", "Whether who wanted a plan may approve it.", "team four-eyes shop on"),
     ("models", "Which models work on goals that name none.", "team models shop --model venice/qwen3-coder"),
+    ("limit", "What its goals may spend in a calendar month (UTC), or what is left.", "team limit shop 250"),
     ("list", "All teams, or the members of one.", "team list shop"),
 )
 ROLES = ", ".join(Role.values)
@@ -47,6 +49,8 @@ class Command(BaseCommand):
                 made.add_argument("user", help="a user's name (manage.py invite makes one)")
             if name == "four-eyes":
                 made.add_argument("wanted", choices=("on", "off"), metavar="on|off")
+            if name == "limit":
+                made.add_argument("usd", nargs="?", metavar="USD|none", help="the new limit (without it: what is left)")
             if name == "models":
                 add_models(made)
             if name == "role":
@@ -98,6 +102,14 @@ class Command(BaseCommand):
         services.set_team_models(team, options["model"], by="shell")
         told = ", ".join(as_lines(team.role_models)) or "the machine's own model"
         return {"team": team.name, "role_models": team.role_models}, f"goals of the team {team} use {plain(told)}"
+
+    def _limit(self, options: dict[str, Any]) -> tuple[Any, str]:
+        team = services.team_of_machine(options["team"])
+        if options["usd"] is not None:
+            amount = None if options["usd"] == services.NO_LIMIT else options["usd"]
+            services.set_month_limit(team, amount, by="shell")
+        month = month_money(team)
+        return month.told(), f"team {team}: {month}"
 
     def _list(self, options: dict[str, Any]) -> tuple[Any, str]:
         if options["team"]:
