@@ -25,6 +25,7 @@ from .selectors.goal_page import why_of
 from .selectors.limits import said as near_limits
 from .selectors.line import in_line
 from .selectors.models_used import models_used
+from .selectors.overlaps import overlaps_of
 from .selectors.proofs import proofs_of
 from .selectors.replans import tokens_by_step
 from .selectors.take_overs import TakeOver, take_overs_in
@@ -120,6 +121,7 @@ def handed_over(goal: Goal) -> dict[str, Any]:
         "repository": goal.repository.path if goal.repository else "",
         "base": goal.base_sha,
         "given_checks": goal.checks,
+        "overlaps": overlaps(goal),
         "review": {"when": goal.review_when, "by": goal.reviewed_by, "ask_below": goal.ask_below},
         "retry_of": str(goal.retry_of_id) if goal.retry_of_id else "",
         "follow_up_of": str(goal.follow_up_of_id) if goal.follow_up_of_id else "",
@@ -237,6 +239,11 @@ def cost(goal: Goal) -> dict[str, Any]:
         "price": known_usd(budget.spent_micro_usd, budget.unpriced_calls),
         "near_limits": near_limits(budget),
     }
+
+
+def overlaps(goal: Goal) -> list[dict[str, Any]]:
+    """Goals at work on the same files, as long as both are; one of another team has no id here."""
+    return [asdict(one) for one in overlaps_of(goal)]
 
 
 def commands(goal: Goal, since: datetime | None = None) -> Sequence[Call]:

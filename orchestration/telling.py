@@ -173,6 +173,7 @@ TELLERS: dict[str, Callable[[str, str, str, str, Mapping[str, Any]], str]] = {
     ),
     "plan.edited": lambda subject, old, new, reason, data: _with(f"Edited into {subject}", reason),
     "model.fell_back": _fell_back,
+    "goal.overlaps": lambda subject, old, new, reason, data: f"Works on files that {subject} works on too: {reason}",
     "budget.warned": _named("Four fifths of a limit are used"),
     "journal.diverged": _named("The work took another way than its record"),
     "repository.warning": _named("About the repository"),

@@ -63,6 +63,8 @@ def render(told: Mapping[str, Any], paint: Paint) -> Iterator[str]:
     if told["priority"] != NORMAL:
         yield f"  priority: {told['priority']} of {HIGHEST}"
     yield from _policy(told["review"])
+    for one in told["overlaps"]:
+        yield f"  works on files that {plain(one['who'])} works on too: {plain(', '.join(one['files']), 300)}"
     if told.get("follow_up_of"):
         yield f"  a follow-up of goal {told['follow_up_of'][:8]}"
     if told["reason"]:

@@ -34,6 +34,7 @@ from .cancelling import cancel_proof
 from .goal_facts import facts_of
 from .limits import said as near_limits
 from .models_used import ModelUse, models_used
+from .overlaps import Overlap, overlaps_of
 from .proofs import proofs
 from .replans import replan_of
 
@@ -100,6 +101,10 @@ class GoalHead:
     def unconfirmed(self) -> int:
         """Of a cancelled goal: how many things nobody has confirmed to be over."""
         return unconfirmed(self.cancel)
+
+    @property
+    def overlaps(self) -> list[Overlap]:
+        return overlaps_of(self.goal)
 
     @property
     def near_limits(self) -> list[str]:

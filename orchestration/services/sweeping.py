@@ -44,6 +44,7 @@ from .months import (
     return_rest,
     warn_of_month,
 )
+from .overlapping import pairs_to_tell, tell_pair
 from .overriding import expire_verdict
 from .warning import goals_near_a_limit, warn_of_limits
 
@@ -66,6 +67,7 @@ def sweep() -> dict[str, int]:
         "returned": _each(goals_with_a_rest(), return_rest),
         "months_warned": _each(months_to_warn(), warn_of_month),
         "room_again": _each(goals_with_room_again(), _go_on),
+        "overlaps": _each(pairs_to_tell(), tell_pair),
         "approvals": _each(_expired_approvals(), expire_approval),
         "verdicts": _each(_expired_verdicts(), expire_verdict),
         "questions": _each(_expired_questions(), expire_question),
