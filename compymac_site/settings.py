@@ -419,6 +419,12 @@ PROVIDER_PRIVATE_ADDRESSES = env.bool("PROVIDER_PRIVATE_ADDRESSES", default=True
 LLM_CONTEXT_TOKENS = env.int(
     "LLM_CONTEXT_TOKENS", default=0
 )  # of prompt and answer together; 0: as check_llm found out
+# What its server allows, to all workers together; 0: as much as they like. Providers that are rows have limits of their own.
+LLM_PACE = {
+    "requests": env.int("LLM_REQUESTS_PER_MINUTE", default=0),
+    "tokens": env.int("LLM_TOKENS_PER_MINUTE", default=0),
+    "parallel": env.int("LLM_PARALLEL_CALLS", default=0),
+}
 LLM_TOOL_CALLS = env.bool("LLM_TOOL_CALLS", default=True)
 SANDBOX = env.str("SANDBOX", default="auto")
 SANDBOX_ENVIRONMENT = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from django.conf import settings
+
 from agents.chain import ChainedLLM, Link, Pace
 from agents.errors import Permanent
 from agents.history import budget_for
@@ -32,12 +34,14 @@ def crew_for(tools: Tools, run: Run, role: str) -> Crew:
     """Raises Permanent where a model cannot be had: its provider is gone, or offers it no more."""
     chain = _chain(run, role)
     if not chain:
-        own = _own(tools, run, role)
-        return Crew(own, tools.tool_calls, budget_for(tools.context, own.max_tokens))
+        own, pace = _own(tools, run, role), _own_pace()
+        llm: LLM = ChainedLLM([Link(ENVIRONMENT, "", own, pace)]) if pace else own
+        return Crew(llm, tools.tool_calls, budget_for(tools.context, own.max_tokens))
     known = known_providers(run.goal.team_id, sorted({split(name)[0] for name in chain}))
     made = [_link(tools, run, role, name, known) for name in chain]
     links = [link for link, _, _ in made]
-    llm: LLM = links[0].llm if len(links) == 1 and not links[0].provider else ChainedLLM(links)
+    alone = len(links) == 1 and not links[0].provider and not links[0].pace
+    llm = links[0].llm if alone else ChainedLLM(links)
     # one conversation for all of them: where one cannot call tools, none is offered any, and the smallest must hold it
     budget = min(budget_for(context, link.llm.max_tokens) for link, _, context in made)
     return Crew(llm, *_noted(run, role, chain, all(calls_tools for _, calls_tools, _ in made), budget))
@@ -73,7 +77,7 @@ def _link(tools: Tools, run: Run, role: str, name: str, known: Mapping[str, Prov
     """And whether it may be offered tools, and the tokens that it holds."""
     provider, model = split(name)
     if provider == ENVIRONMENT:
-        link = Link(name, "", _differently(tools.make_llm(), run, role, model))
+        link = Link(name, "", _differently(tools.make_llm(), run, role, model), _own_pace())
         return link, tools.tool_calls, None if model else tools.context
     if provider not in known:
         raise Permanent(
@@ -82,6 +86,12 @@ def _link(tools: Tools, run: Run, role: str, name: str, known: Mapping[str, Prov
     client = tools.make_client(known[provider], model)
     llm = _differently(client.llm, run, role, "")
     return Link(name, provider, llm, _pace(known[provider])), client.tool_calls, client.context
+
+
+def _own_pace() -> Pace | None:
+    """Of the machine's own model."""
+    limits = {name: most or None for name, most in settings.LLM_PACE.items()}
+    return Pace(ENVIRONMENT, "of LLM_BASE_URL", **limits) if any(limits.values()) else None
 
 
 def _pace(row: Provider) -> Pace | None:

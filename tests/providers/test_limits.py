@@ -185,6 +185,16 @@ def test_a_goal_works_within_the_limits_of_its_provider(engine: Engine) -> None:
 
 
 @pytest.mark.long
+def test_the_machine_s_own_model_has_limits_too(engine: Engine) -> None:
+    engine.serve(writes_a_file, Faults(delay=0.05))
+    with override_settings(LLM_PACE={"requests": 0, "tokens": 0, "parallel": 1}):
+        goal = engine.work(engine.goal("one\ntwo\nthree"), seconds=60)
+    assert goal.status == "succeeded", story(goal)
+    calls = list(Call.objects.filter(run__goal=goal, kind="llm").order_by("started_at"))
+    assert all(a.ended_at is not None and b.started_at > a.ended_at for a, b in itertools.pairwise(calls))
+
+
+@pytest.mark.long
 def test_who_waits_says_for_what_and_can_be_cancelled(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacing, "SEEN", 0.1)
     gate = Gated("executor", answerer=writes_a_file)
