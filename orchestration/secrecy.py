@@ -11,8 +11,9 @@ from urllib.parse import unquote, urlsplit
 from django.conf import settings
 
 from agents.ports import CommandResult
-from agents.redaction import remembered
+from agents.redaction import redacted, remembered
 
+WORTH_KEEPING = 32_768  # characters of a message, which is sent again with each turn; an output is looked at once
 SECRET_NAMES = ("KEY", "TOKEN", "PASSWORD")
 
 
@@ -36,7 +37,7 @@ def own_secrets() -> tuple[str, ...]:
 
 def redact(text: str) -> str:
     """Raises nothing; the same text for the same text, so that a journal replays."""
-    return remembered(text, own_secrets())
+    return remembered(text, own_secrets()) if len(text) <= WORTH_KEEPING else redacted(text, own_secrets())
 
 
 def told_by(result: CommandResult) -> CommandResult:
