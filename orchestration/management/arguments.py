@@ -56,18 +56,7 @@ def add_subcommands(parser: CommandParser) -> None:
     submit.add_argument(
         "--allow-check-edits", action="store_true", help="tests and check files may be changed by the work"
     )
-    submit.add_argument(
-        "--review-when", choices=ReviewWhen.values, default=None, help="final (default), each_step, or on_failure"
-    )
-    submit.add_argument(
-        "--reviewed-by",
-        choices=ReviewedBy.values,
-        default=None,
-        help="llm (default); deterministic: the checks alone, no model; human; llm_then_human",
-    )
-    submit.add_argument(
-        "--ask-below", type=float, default=None, metavar="0…1", help="a verdict with less confidence waits for a person"
-    )
+    add_review(submit)
     add_approval(submit)
     submit.add_argument("--plan-only", action="store_true", help="stop after the plan, until `goal run-plan`")
     listed = _verb(verbs, "list", "The newest goals.", "goal list --limit 5")
@@ -201,6 +190,26 @@ def _variation(text: str) -> dict[str, Any]:
         return parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def add_review(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--review-when", choices=ReviewWhen.values, default=None, help="final (default), each_step, or on_failure"
+    )
+    parser.add_argument(
+        "--reviewed-by",
+        choices=ReviewedBy.values,
+        default=None,
+        help="llm (default); deterministic: the checks alone, no model; human; llm_then_human",
+    )
+    parser.add_argument(
+        "--ask-below", type=float, default=None, metavar="0…1", help="a verdict with less confidence waits for a person"
+    )
+
+
+def review_of(options: dict[str, Any]) -> dict[str, Any]:
+    """As `services.submit_goal` takes it."""
+    return {name: options[name] for name in ("review_when", "reviewed_by", "ask_below") if options[name] is not None}
 
 
 def add_approval(parser: argparse.ArgumentParser) -> None:

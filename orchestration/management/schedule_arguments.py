@@ -9,7 +9,18 @@ from django.core.management.base import CommandParser
 
 from orchestration.states import MissedPolicy, OverlapPolicy, Strategy
 
-from .arguments import add_approval, add_limits, add_models, add_priority, add_team, add_variety, approval_of, limits_of
+from .arguments import (
+    add_approval,
+    add_limits,
+    add_models,
+    add_priority,
+    add_review,
+    add_team,
+    add_variety,
+    approval_of,
+    limits_of,
+    review_of,
+)
 
 HELP = "Goals that come back by the calendar. celery-beat ticks them (manage.py up runs it). Exit codes: 0 ok, 1 error, 2 usage."
 
@@ -39,6 +50,7 @@ def add_subcommands(parser: CommandParser) -> None:
     add_variety(add)
     add_models(add)
     add.add_argument("--allow-check-edits", action="store_true")
+    add_review(add)
     add_approval(add)
     add.add_argument("--owner", default="", metavar="USER", help="whose goals they are in the panel")
     add_limits(add)
@@ -67,7 +79,7 @@ def wanted(options: dict[str, Any]) -> dict[str, Any]:
     told = {name: options[name] for name in (*same, "allow_check_edits")} | {
         column: options[word] for column, word in renamed.items()
     }
-    return told | {"limits": limits_of(options), "approval": approval_of(options)}
+    return told | {"limits": limits_of(options), "approval": approval_of(options), "review": review_of(options)}
 
 
 def _verb(verbs: Any, name: str, words: str, example: str) -> argparse.ArgumentParser:

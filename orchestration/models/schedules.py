@@ -32,6 +32,7 @@ class RecurringGoal(models.Model):
     allow_check_edits = models.BooleanField(default=False)
     limits = models.JSONField(default=dict, blank=True, help_text="calls, tokens, commands, seconds: lower ones only")
     approval = models.JSONField(default=dict, blank=True, help_text="when a person must approve its plans")
+    review = models.JSONField(default=dict, blank=True, help_text="how its goals are judged: when, by whom, ask below")
     role_models = models.JSONField(default=dict, blank=True, help_text="by role the models that work on its goals")
     priority = models.PositiveSmallIntegerField(default=5, help_text="0 to 10, of its goals")
     rollouts_wanted = models.PositiveSmallIntegerField(default=1)

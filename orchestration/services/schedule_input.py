@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from django.utils import timezone
@@ -19,6 +20,7 @@ from .submitting import (
     check_diversity,
     check_limits,
     check_priority,
+    check_review,
     check_rollouts,
     check_stagger,
     check_strategy,
@@ -43,6 +45,7 @@ CLEANERS: dict[str, Callable[[Any], Any]] = {
     "role_models": check_role_models,
     "allow_check_edits": bool,
     "approval": check_approval,
+    "review": lambda value: asdict(check_review(value)) if value else {},
     "overlap": lambda value: _one_of(value, OverlapPolicy, "overlap policy"),
     "missed": lambda value: _one_of(value, MissedPolicy, "policy for missed times"),
 }

@@ -263,6 +263,7 @@ def _submit(schedule: RecurringGoal) -> Goal:
         stagger=schedule.stagger_seconds,
         role_models=schedule.role_models,
         approval=schedule.approval,
+        review=schedule.review,
         allow_check_edits=schedule.allow_check_edits,
         origin="schedule",
         by=owner,

@@ -35,6 +35,25 @@ def test_a_schedule_is_made_and_says_when_it_is_due(api: Api, tmp_path: Path) ->
     assert (shown["owner"], shown["repository"], shown["limits"]) == ("ada", str(place.pk), {"calls": 9})
 
 
+def test_money_and_policies_of_its_goals_are_kept_shown_and_given_to_each_goal(api: Api) -> None:
+    more = {
+        "limits": {"usd": "1.5"},
+        "review": {"reviewed_by": "human", "ask_below": 0.7},
+        "approval": {"policy": "always"},
+    }
+    made = api.post("/schedules", NIGHTLY | more)
+    assert made.status_code == 201, made.content
+    shown = made.json()
+    assert (shown["limits"], shown["approval"]["policy"]) == ({"usd": "1.500000"}, "always")
+    assert shown["review"] == {"review_when": "final", "reviewed_by": "human", "ask_below": 0.7}
+    assert api.post(f"/schedules/{shown['id']}/run", {}).status_code == 202
+    goal = Goal.objects.get()
+    assert (goal.reviewed_by, goal.ask_below, goal.approval["policy"]) == ("human", 0.7, "always")
+    assert goal.budget.max_micro_usd == 1_500_000
+    said = expect_problem(api.post("/schedules", NIGHTLY | {"name": "x", "review": {"reviewed_by": "cat"}}), 422)
+    assert "reviewed_by" in said["detail"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

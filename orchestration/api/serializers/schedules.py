@@ -9,7 +9,7 @@ from ...models import Occurrence, RecurringGoal
 from ...selectors.schedules import in_words, upcoming
 from ...states import MissedPolicy, OverlapPolicy, Strategy
 from .fields import Flag, Input, JSONObject, Limits, Number, Text
-from .goals import REPOSITORY, TEAM, ApprovalPolicyInput, RoleModels, Variation
+from .goals import REPOSITORY, TEAM, ApprovalPolicyInput, ReviewPolicy, RoleModels, Variation
 
 
 class ScheduleChange(Input):
@@ -36,6 +36,7 @@ class ScheduleChange(Input):
     role_models = RoleModels(required=False)
     allow_check_edits = Flag(required=False)
     approval = ApprovalPolicyInput(required=False)
+    review = ReviewPolicy(required=False)
 
 
 class ScheduleInput(ScheduleChange):
@@ -63,10 +64,11 @@ class ScheduleOut(serializers.ModelSerializer[RecurringGoal]):
     repository = serializers.UUIDField(source="repository_id", allow_null=True, read_only=True)
     context = JSONObject(read_only=True)  # type: ignore[assignment]  # fields leave the class
     checks = serializers.ListField(child=serializers.CharField(), read_only=True)
-    limits = serializers.DictField(child=serializers.IntegerField(), read_only=True)
+    limits = JSONObject(read_only=True)
     diversity = serializers.ListField(child=JSONObject(), read_only=True)
     role_models = JSONObject(read_only=True)
     approval = JSONObject(read_only=True, help_text="when a person must look at its goals' plans")
+    review = JSONObject(read_only=True, help_text="how its goals are judged")
     occurrences = OccurrenceOut(source="shown", many=True, read_only=True, help_text="the last ten, newest first")
 
     class Meta:
@@ -99,6 +101,7 @@ class ScheduleOut(serializers.ModelSerializer[RecurringGoal]):
             "stagger_seconds",
             "role_models",
             "approval",
+            "review",
             "owner",
             "last_due_at",
             "trouble",

@@ -17,7 +17,7 @@ from orchestration.blobs import load_blob
 from orchestration.errors import BadInput
 from orchestration.handover import markdown, packet
 from orchestration.management import deciding
-from orchestration.management.arguments import HELP, add_subcommands, approval_of, limits_of
+from orchestration.management.arguments import HELP, add_subcommands, approval_of, limits_of, review_of
 from orchestration.management.problems import EXIT_INTERRUPTED, in_a_sentence
 from orchestration.models import Goal, Rollout
 from orchestration.selectors.results import patch_of, result_of, rollout_of
@@ -84,7 +84,7 @@ class Command(BaseCommand):
             stagger=options["stagger"],
             role_models=options["model"],
             allow_check_edits=options["allow_check_edits"],
-            review={name: options[name] for name in ("review_when", "reviewed_by", "ask_below")},
+            review=review_of(options),
             approval=approval_of(options),
             plan_only=options["plan_only"],
             setup=options["setup"],
