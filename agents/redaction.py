@@ -39,31 +39,38 @@ _PEM = (
     r"(?:(?:[\s\\A-Za-z0-9+/=:,.]|-(?!-)){0,20000}-----END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY-----"
     r"|(?:(?:\s|\\[nr]){0,4}[A-Za-z0-9+/=]{16,})*)"
 )
-_SHAPES = {
-    "private key": _PEM,
-    "GitHub token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255})\b",
-    "GitLab token": r"\bglpat-[A-Za-z0-9_-]{20,}",
-    "AWS access key": r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
-    "Google key": r"\bAIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])",
-    "Slack token": r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}",
-    "Stripe key": r"\b[rsp]k_(?:live|test)_[A-Za-z0-9]{16,}",
-    "npm token": r"\bnpm_[A-Za-z0-9]{36}\b",
-    "PyPI token": r"\bpypi-AgE[A-Za-z0-9_-]{50,}",
-    "Hugging Face token": r"\bhf_[A-Za-z]{30,}\b",
-    "CompyMac token": r"\bcmk_[A-Za-z0-9_-]{43}",
-    "API key": r"(?<![A-Za-z0-9_-])sk-(?=[A-Za-z0-9_-]*[0-9])(?=[A-Za-z0-9_-]*[A-Z])[A-Za-z0-9_-]{20,}",
-    "JWT": r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
-}
-_SHAPED = re.compile("|".join(f"(?P<s{n}>{shape})" for n, shape in enumerate(_SHAPES.values())))
-_KINDS = {f"s{n}": kind for n, kind in enumerate(_SHAPES)}
+# Kind: what a text must hold for it to be looked for at all (most texts hold none of these), and its shape.
+_SHAPES: list[tuple[str, tuple[str, ...], re.Pattern[str]]] = [
+    (kind, marks, re.compile(shape))
+    for kind, marks, shape in (
+        ("private key", ("PRIVATE KEY-----",), _PEM),
+        ("GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"\bgh[pousr]_[A-Za-z0-9]{36,255}\b"),
+        ("GitHub token", ("github_pat_",), r"\bgithub_pat_[A-Za-z0-9_]{22,255}\b"),
+        ("GitLab token", ("glpat-",), r"\bglpat-[A-Za-z0-9_-]{20,}"),
+        ("AWS access key", ("AKIA", "ASIA"), r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+        ("Google key", ("AIza",), r"\bAIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])"),
+        ("Slack token", ("xox",), r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
+        ("Stripe key", ("k_live_", "k_test_"), r"\b[rsp]k_(?:live|test)_[A-Za-z0-9]{16,}"),
+        ("npm token", ("npm_",), r"\bnpm_[A-Za-z0-9]{36}\b"),
+        ("PyPI token", ("pypi-AgE",), r"\bpypi-AgE[A-Za-z0-9_-]{50,}"),
+        ("Hugging Face token", ("hf_",), r"\bhf_[A-Za-z]{30,}\b"),
+        ("CompyMac token", ("cmk_",), r"\bcmk_[A-Za-z0-9_-]{43}"),
+        ("API key", ("sk-",), r"(?<![A-Za-z0-9_-])sk-(?=[A-Za-z0-9_-]*[0-9])(?=[A-Za-z0-9_-]*[A-Z])[A-Za-z0-9_-]{20,}"),
+        ("JWT", ("eyJ",), r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
+    )
+]
 _HEADER = re.compile(
     r"(?i)\b((?:proxy-)?authorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token)\s+)([A-Za-z0-9._~+/=-]{8,})"
 )
 _URL = re.compile(r"(?<=://)([^\s/:@\"'<>]{0,100}):([^\s/@\"'<>]{3,200})@(?=[A-Za-z0-9\[])")
-_NAMED = re.compile(
-    r"(?i)((?:password|passwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)[a-z0-9_-]{0,20}[\"']?\s{0,3}(?::=|=>|[:=])\s{0,3}[\"']?)"
-    rf"([A-Za-z0-9+/=_.~-]{{{SHORTEST_DRAWN},512}})(?=[\"'\s,;&)}}\]]|\Z)"
+# The value first, which is rare, and then whether a name stands before it.
+_VALUE = re.compile(
+    rf"((?::=|=>|[:=])\s{{0,3}}[\"']?)([A-Za-z0-9+/=_.~-]{{{SHORTEST_DRAWN},512}})(?=[\"'\s,;&)}}\]]|\Z)"
 )
+_NAME = re.compile(
+    r"(?i)(?:password|passwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)[a-z0-9_-]{0,20}[\"']?\s{0,3}$"
+)
+_NAME_BEFORE = 48  # characters that a name and what follows it take
 
 
 def redacted(text: str, own: Iterable[str] = ()) -> str:
@@ -71,12 +78,14 @@ def redacted(text: str, own: Iterable[str] = ()) -> str:
     for value in own:
         if len(value) >= SHORTEST_OWN and value in text:
             text = text.replace(value, f"{MARK}a secret of this installation]")
-    if len(text) < SHORTEST_OWN:
-        return text
-    text = _SHAPED.sub(lambda found: f"{MARK}{_KINDS[found.lastgroup or '']}]", text)
-    text = _HEADER.sub(lambda found: f"{found[1]}{MARK}header]", text)
-    text = _URL.sub(_password_of_url, text)
-    return _NAMED.sub(_named, text)
+    for kind, marks, shape in _SHAPES:
+        if any(mark in text for mark in marks):
+            text = shape.sub(f"{MARK}{kind}]", text)
+    if "uthorization" in text or "UTHORIZATION" in text:
+        text = _HEADER.sub(lambda found: f"{found[1]}{MARK}header]", text)
+    if "://" in text and "@" in text:
+        text = _URL.sub(_password_of_url, text)
+    return _VALUE.sub(_named, text)
 
 
 @lru_cache(maxsize=1024)
@@ -94,7 +103,8 @@ def _password_of_url(found: re.Match[str]) -> str:
 
 
 def _named(found: re.Match[str]) -> str:
-    return f"{found[1]}{MARK}secret]" if looks_drawn(found[2]) else found[0]
+    before = found.string[max(0, found.start() - _NAME_BEFORE) : found.start()]
+    return f"{found[1]}{MARK}secret]" if looks_drawn(found[2]) and _NAME.search(before) else found[0]
 
 
 def looks_drawn(value: str) -> bool:
