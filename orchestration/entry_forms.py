@@ -13,26 +13,20 @@ from .budget import ALL_NAMES, COLUMNS, LARGEST
 from .diversity import as_line, parse
 from .fairness import HIGHEST, LOWEST, NORMAL
 from .models import Goal, Repository, Team
-from .policies import DEFAULT_HOURS, MOST_HOURS, policy_of
+from .policy_forms import PolicyFields, first_approval, first_review
 from .pricing import usd
 from .role_models import as_lines
 from .role_models import parse as parse_models
 from .roles import Action
 from .selectors.access import goals_for, repositories_where, teams_where
-from .states import ReviewedBy, ReviewWhen, Strategy
+from .states import Strategy
 
 LIMITS = tuple(ALL_NAMES)
-APPROVE = [
-    ("never", "No plan"),
-    ("protected", "Plans that may touch protected paths, or ask for network"),
-    ("always", "Every plan"),
-]
-EXPIRY = [("reject", "the goal ends"), ("pause", "the goal is paused")]
 PAGE_SIZE, MOST_ON_A_PAGE = 25, 100
 AGES = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "a year", "": "without an end"}
 
 
-class NewGoal(forms.Form):
+class NewGoal(PolicyFields):
     """`key` makes a form that is posted twice one goal. Limits that are left empty are the installation's."""
 
     key = forms.CharField(max_length=64)
@@ -48,9 +42,6 @@ class NewGoal(forms.Form):
     priority = forms.IntegerField(required=False, min_value=LOWEST, max_value=HIGHEST)
     rollouts = forms.IntegerField(required=False)
     strategy = forms.ChoiceField(choices=Strategy.choices, required=False)
-    review_when = forms.ChoiceField(choices=ReviewWhen.choices, required=False)
-    reviewed_by = forms.ChoiceField(choices=ReviewedBy.choices, required=False)
-    ask_below = forms.FloatField(required=False, min_value=0, max_value=1)
     diversity = forms.CharField(required=False, strip=False)
     stagger = forms.IntegerField(required=False)
     role_models = forms.CharField(required=False, strip=False)
@@ -61,11 +52,6 @@ class NewGoal(forms.Form):
     def clean_diversity(self) -> list[dict[str, Any]]:
         return typed_diversity(self.cleaned_data["diversity"])
 
-    approve = forms.ChoiceField(choices=APPROVE, required=False)
-    approve_above = forms.CharField(required=False)
-    four_eyes = forms.BooleanField(required=False)
-    approval_hours = forms.IntegerField(required=False, min_value=1, max_value=MOST_HOURS)
-    on_expiry = forms.ChoiceField(choices=EXPIRY, required=False)
     plan_only = forms.BooleanField(required=False)
 
     def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
@@ -97,22 +83,10 @@ class NewGoal(forms.Form):
             "stagger": said["stagger"],
             "role_models": said["role_models"],
             "allow_check_edits": said["allow_check_edits"],
-            "review": {name: said[name] for name in ("review_when", "reviewed_by", "ask_below")},
-            "approval": self.approval(),
+            "review": self.review(),
+            "approval": self.approval((said["earlier"].approval if said["earlier"] else {}).get("protected", [])),
             "plan_only": said["plan_only"],
         }
-
-    def approval(self) -> dict[str, Any]:
-        """The policy that was chosen; an earlier goal's protected paths come along."""
-        said = self.cleaned_data
-        told = {
-            "policy": said["approve"] or "never",
-            "above_usd": said["approve_above"].strip(),
-            "four_eyes": said["four_eyes"],
-            "hours": said["approval_hours"] or DEFAULT_HOURS,
-            "on_expiry": said["on_expiry"] or "reject",
-        }
-        return told | {"protected": (said["earlier"].approval if said["earlier"] else {}).get("protected", [])}
 
     def limits(self) -> list[dict[str, Any]]:
         """The fields of the caps, with what the installation allows."""
@@ -143,8 +117,7 @@ def _lines(text: str) -> list[str]:
 def first_values(user: Any, earlier: Goal | None, repository: str = "") -> dict[str, Any]:
     """What an empty form holds: a key of its own, the only repository if there is one, or an earlier goal's wishes."""
     values: dict[str, Any] = {"key": uuid.uuid4().hex, "rollouts": 1, "strategy": Strategy.EARLY_TERMINATION.value}
-    values |= {"review_when": ReviewWhen.FINAL.value, "reviewed_by": ReviewedBy.LLM.value}
-    values |= {"approve": "never", "on_expiry": "reject", "priority": NORMAL}
+    values |= first_review({}) | {"approve": "never", "on_expiry": "reject", "priority": NORMAL}
     if earlier is None:
         offered = list(repositories_where(user, Action.SUBMIT)[:2])
         return values | {"repository": repository or (offered[0].pk if len(offered) == 1 else None)}
@@ -169,21 +142,10 @@ def first_values(user: Any, earlier: Goal | None, repository: str = "") -> dict[
         "diversity": "\n".join(map(as_line, earlier.diversity)),
         "stagger": earlier.stagger_seconds,
         "role_models": "\n".join(as_lines(earlier.role_models)),
-        **_first_approval(earlier),
+        **first_approval(earlier.approval),
+        "plan_only": earlier.plan_only,
         **{name: cap for name, cap in caps.items() if cap and cap < settings.GOAL_LIMITS.get(name, LARGEST)},
         **({"tokens": budget.max_tokens} if budget.tokens_limited else {}),
-    }
-
-
-def _first_approval(earlier: Goal) -> dict[str, Any]:
-    policy = policy_of(earlier.approval)
-    return {
-        "approve": policy.policy,
-        "approve_above": policy.above_usd,
-        "four_eyes": policy.four_eyes,
-        "approval_hours": policy.hours,
-        "on_expiry": policy.on_expiry,
-        "plan_only": earlier.plan_only,
     }
 
 

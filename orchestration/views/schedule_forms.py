@@ -14,6 +14,7 @@ from ..diversity import as_line
 from ..entry_forms import typed_diversity, typed_models
 from ..fairness import HIGHEST, LOWEST, NORMAL
 from ..models import RecurringGoal, Repository, Team
+from ..policy_forms import PolicyFields, first_approval, first_review
 from ..rendering.text import one_line
 from ..role_models import as_lines
 from ..roles import Action
@@ -33,7 +34,7 @@ class RepositoryField(forms.ModelChoiceField):  # type: ignore[type-arg]
         return f"{one_line(obj)} ({obj.team})" if self.names_teams else one_line(obj)
 
 
-class ScheduleForm(forms.Form):
+class ScheduleForm(PolicyFields):
     key = forms.UUIDField(widget=forms.HiddenInput, initial=uuid4, required=False)
     name = forms.CharField(label="Name", max_length=120)
     cron = forms.CharField(label="Cron", max_length=120, help_text="minute hour day-of-month month day-of-week")
@@ -84,7 +85,8 @@ class ScheduleForm(forms.Form):
     max_usd = forms.DecimalField(label="Most USD a goal", max_digits=14, decimal_places=6, min_value=0, required=False)
 
     def __init__(self, request: HttpRequest, schedule: RecurringGoal | None = None) -> None:
-        super().__init__(request.POST or None, initial=_initial(schedule) if schedule else None)
+        super().__init__(request.POST or None, initial=_initial(schedule) if schedule else first_review({}))
+        self.protected = schedule.approval.get("protected", []) if schedule else []
         field = self.fields["repository"]
         assert isinstance(field, RepositoryField)
         self._choose_team(teams_where(request.user, Action.MANAGE_SCHEDULES), schedule)
@@ -117,21 +119,24 @@ class ScheduleForm(forms.Form):
         return [field for field in self if field.name in FIRST]
 
     def more(self) -> list[forms.BoundField]:
-        """What has a good default; folded, unless something in it is wrong."""
-        return [field for field in self if field.name not in FIRST and not field.is_hidden]
+        """What has a good default; folded, unless something in it is wrong. Who looks at it comes last."""
+        fields = [field for field in self if field.name not in FIRST and not field.is_hidden]
+        return sorted(fields, key=lambda field: field.name in PolicyFields.base_fields)
 
     def more_has_errors(self) -> bool:
         return any(field.errors for field in self.more())
 
     def wanted(self) -> dict[str, Any]:
         """The columns, in the words of `services.add_schedule`."""
-        told = {name: value for name, value in self.cleaned_data.items() if name != "key"}
+        other = {"key", *PolicyFields.base_fields}
+        told = {name: value for name, value in self.cleaned_data.items() if name not in other}
         repository = told.pop("repository")
         limits = {limit: told.pop(word) for word, limit in LIMIT_WORDS.items()}
         told["limits"] = {name: value for name, value in limits.items() if value}
         told["checks"] = [line.strip() for line in told["checks"].splitlines() if line.strip()]
         told["strategy"] = told["strategy"] or Strategy.EARLY_TERMINATION.value
         told["priority"] = NORMAL if told["priority"] is None else told["priority"]
+        told |= {"review": self.review(), "approval": self.approval(self.protected)}
         return {**told, "repo": repository or ""}
 
 
@@ -142,5 +147,7 @@ def _initial(schedule: RecurringGoal) -> dict[str, Any]:
         "checks": "\n".join(schedule.checks),
         "diversity": "\n".join(map(as_line, schedule.diversity)),
         "role_models": "\n".join(as_lines(schedule.role_models)),
+        **first_review(schedule.review),
+        **first_approval(schedule.approval),
         **limits,
     }

@@ -226,3 +226,39 @@ def test_a_schedule_that_goes_while_its_page_is_posted_is_not_found(ada: Client)
     hook = connection.execute_wrapper(gone_meanwhile)
     hook.__enter__()
     assert ada.post(f"{page}remove/").status_code == 404
+
+
+def test_who_looks_at_its_goals_plans_and_results_is_chosen_kept_and_reaches_the_goals(ada: Client) -> None:
+    chosen = {"review_when": "each_step", "reviewed_by": "llm_then_human", "ask_below": "0.5"}
+    chosen |= {"approve": "protected", "approve_above": "5", "four_eyes": "on", "approval_hours": "4"}
+    schedule = added(ada, **chosen, on_expiry="pause")
+    assert schedule.review == {"review_when": "each_step", "reviewed_by": "llm_then_human", "ask_below": 0.5}
+    assert (schedule.approval["policy"], schedule.approval["above_usd"]) == ("protected", "5")
+    RecurringGoal.objects.update(approval={**schedule.approval, "protected": ["deploy/*"]})
+
+    page = reverse("orchestration:schedule-detail", args=[schedule.pk])
+    form = ada.get(f"{page}change/").context["form"]
+    shown = {field.name: field.value() for field in form if field.name in (*chosen, "on_expiry")}
+    assert shown == {**chosen, "ask_below": 0.5, "four_eyes": True, "approval_hours": 4, "on_expiry": "pause"}, (
+        "or Save would change what nobody touched"
+    )
+    saved = TYPED | {name: value for name, value in shown.items() if value is not None}
+    assert ada.post(f"{page}change/", saved).status_code == 302
+
+    ada.post(f"{page}run/")
+    goal = Goal.objects.get()
+    assert (goal.review_when, goal.reviewed_by, goal.ask_below) == ("each_step", "llm_then_human", 0.5)
+    assert goal.approval["protected"] == ["deploy/*"], "no form shows them, so none may take them away"
+    assert (goal.approval["four_eyes"], goal.approval["hours"], goal.approval["on_expiry"]) == (True, 4, "pause")
+
+
+def test_a_schedule_whose_policies_are_left_alone_has_the_usual_ones(ada: Client) -> None:
+    schedule = added(ada)
+    assert schedule.review["review_when"] == "final"
+    assert schedule.approval == {}, "nobody is asked"
+
+
+def test_an_amount_that_is_none_is_told_and_nothing_that_was_typed_is_lost(ada: Client) -> None:
+    answer = ada.post(reverse("orchestration:schedule-new"), TYPED | {"approve_above": "much"})
+    assert not RecurringGoal.objects.exists()
+    assert "much" in answer.content.decode()
