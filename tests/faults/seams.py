@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -133,7 +133,7 @@ class Seams:
             return _Ported(tools.make_llm(), self, ("complete",))
 
         provider: Any = _Ported(tools.provider, self, ("open",), made=("run", "read", "write", "close"))
-        return Tools(tools.worker, provider, make_llm, tools.tool_calls, tools.folder)
+        return replace(tools, provider=provider, make_llm=make_llm)
 
 
 class _Ported:
