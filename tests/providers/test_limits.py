@@ -134,6 +134,7 @@ def test_a_rest_is_kept_by_all_and_a_dead_process_lets_its_places_go(
         one._flying.clear()  # it is gone, and renews nothing
         assert other.take(pace, "b", 1) == limits.LOOK_AGAIN
         assert until(lambda: other.take(pace, "b", 1) == 0, 10)
+        other.done(pace, "b", None)
         one.rest(pace, 30)
         assert 29 < other.take(pace, "c", 1) <= 30
 
