@@ -19,6 +19,9 @@ from tests.support.models import Gated, Request, call, role, say, step, turn, wr
 from tests.support.people import member, team
 
 
+pytestmark = pytest.mark.long
+
+
 class Writes:
     """Each goal writes the file that it is called by; its plan says so only where it is told to."""
 
