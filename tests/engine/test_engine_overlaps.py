@@ -18,7 +18,6 @@ from tests.support.engine import Engine
 from tests.support.models import Gated, Request, call, role, say, step, turn, writes_a_file
 from tests.support.people import member, team
 
-
 pytestmark = pytest.mark.long
 
 
